@@ -1,0 +1,1 @@
+"""Closed-loop marketing that its owner runs in its own AWS account."""

@@ -1,0 +1,1 @@
+"""Which campaigns share the credit of a deal."""

@@ -1,0 +1,1 @@
+"""The doors in: outside words to ours."""

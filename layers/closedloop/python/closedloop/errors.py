@@ -1,0 +1,113 @@
+"""The named facts that stop a piece of work, and who must act on each."""
+
+from __future__ import annotations
+
+
+class ClosedLoopError(Exception):
+    """The root of every error that the product raises itself."""
+
+
+class Refused(ClosedLoopError):
+    """The sender must change something before trying again.
+
+    Units: `status` is the HTTP status that a door answers with; `reason` is one sentence for the sender.
+    """
+
+    status = 400
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class BadShape(Refused):
+    """What was sent cannot be read as what the route expects."""
+
+
+class TooLarge(Refused):
+    """What was sent is over a cap."""
+
+    status = 413
+
+
+class BadSignature(Refused):
+    """The sender could not show who it is."""
+
+    status = 401
+
+
+class UnknownKey(Refused):
+    """No site has this key."""
+
+    status = 401
+
+
+class ForeignOrigin(Refused):
+    """A browser on a page that the site does not list."""
+
+    status = 403
+
+
+class NotFound(Refused):
+    """No such thing is known here."""
+
+    status = 404
+
+
+class BadDefinition(Refused):
+    """A site or loop file says something it cannot mean; the owner must correct the line named.
+
+    Units: `line` counts from 1; `file` is the path as given.
+    """
+
+    def __init__(self, reason: str, file: str = "", line: int | None = None) -> None:
+        super().__init__(reason)
+        self.file = file
+        self.line = line
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.reason}" if place else self.reason
+
+
+class MissingSetting(ClosedLoopError):
+    """The deployment lacks a setting that this function needs; the operator must act."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"setting {name} is missing")
+        self.name = name
+
+
+class TryAgain(ClosedLoopError):
+    """The world moved or is busy: the same call may succeed later."""
+
+
+class NotDurable(TryAgain):
+    """The facts could not be stored; the sender keeps them and sends them again."""
+
+
+class ProfileMoved(TryAgain):
+    """Somebody folded the same person meanwhile."""
+
+    def __init__(self, person: str) -> None:
+        super().__init__(f"profile of {person} moved")
+        self.person = person
+
+
+class StageMoved(TryAgain):
+    """The person's position is no longer the one that was decided on."""
+
+    def __init__(self, person: str) -> None:
+        super().__init__(f"position of {person} moved")
+        self.person = person
+
+
+class NotReconciled(ClosedLoopError):
+    """A report's numbers contradict each other; it is not published, and an operator must look.
+
+    Shapes: `failed` lists the invariants that do not hold.
+    """
+
+    def __init__(self, failed: tuple[str, ...]) -> None:
+        super().__init__("the report does not reconcile: " + "; ".join(failed))
+        self.failed = failed

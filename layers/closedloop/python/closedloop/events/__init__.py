@@ -1,0 +1,1 @@
+"""What a fact is and how it is judged."""

@@ -1,0 +1,1 @@
+"""Who is who: evidence between identifiers, and the persons it makes."""

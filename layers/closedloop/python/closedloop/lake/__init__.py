@@ -1,0 +1,1 @@
+"""The one door to S3 files and DuckDB."""

@@ -1,0 +1,1 @@
+"""Plans with numbers, gates that say why, and what they decide."""

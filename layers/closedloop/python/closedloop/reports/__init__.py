@@ -1,0 +1,1 @@
+"""What a loop achieved, in numbers that reconcile."""

@@ -1,0 +1,1 @@
+"""The one place that knows the environment, the clock, Powertools and clients."""

@@ -1,0 +1,1 @@
+"""What an owner declares of a site."""

@@ -1,0 +1,26 @@
+"""Every key, index and attribute name of the two tables; the only place where they are spelt."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+PK = "pk"
+SK = "sk"
+TTL = "expires_at"
+
+BY_DUE = "by_due"
+DUE = "due"
+DUE_AT = "due_at"
+DUE_SHARDS = 8
+
+EVENTS_TTL = timedelta(days=396)
+FAILED_TTL = timedelta(days=30)
+
+# Attributes of a packet.
+BODY = "body"
+KIND = "kind"
+PACKET = "packet"
+FAILED = "failed"
+
+# Kinds of State items that are facts and go to the lake: history, verdicts and claims.
+DECISION_KINDS = ("transition", "verdict", "action")

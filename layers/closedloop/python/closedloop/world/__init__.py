@@ -1,0 +1,1 @@
+"""A synthetic world with known truth: the demo and the tests' oracle."""
