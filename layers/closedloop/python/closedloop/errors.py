@@ -55,19 +55,15 @@ class NotFound(Refused):
 
 
 class BadDefinition(Refused):
-    """A site or loop file says something it cannot mean; the owner must correct the line named.
+    """A site or loop file says something it cannot mean; the owner must correct the lines named.
 
-    Units: `line` counts from 1; `file` is the path as given.
+    Shapes: each problem is a line number, counted from 1 (0 when no line can be named), and one sentence.
     """
 
-    def __init__(self, reason: str, file: str = "", line: int | None = None) -> None:
-        super().__init__(reason)
+    def __init__(self, file: str, problems: tuple[tuple[int, str], ...]) -> None:
         self.file = file
-        self.line = line
-
-    def __str__(self) -> str:
-        place = self.file if self.line is None else f"{self.file}:{self.line}"
-        return f"{place}: {self.reason}" if place else self.reason
+        self.problems = problems
+        super().__init__("\n".join(f"{file}:{line}: {text}" if line else f"{file}: {text}" for line, text in problems))
 
 
 class MissingSetting(ClosedLoopError):

@@ -1,0 +1,39 @@
+"""How the store speaks to DynamoDB: one call by name, its answer, or the fact that it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+THROTTLES = frozenset((
+    "ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingError",
+    "InternalServerError", "ServiceUnavailable", "TransactionInProgressException",
+))
+
+
+class CallFailed(Exception):
+    """A call to DynamoDB was refused or did not come through.
+
+    Shapes: `code` is the service's name for it; `reasons` are a cancelled transaction's codes, one for each item.
+    """
+
+    def __init__(self, code: str, reasons: tuple[str, ...] = ()) -> None:
+        super().__init__(code + (f" {list(reasons)}" if reasons else ""))
+        self.code = code
+        self.reasons = reasons
+
+    @property
+    def is_condition(self) -> bool:
+        """Whether the answer is simply that the world is not as the caller thought."""
+        return self.code == "ConditionalCheckFailedException" or "ConditionalCheckFailed" in self.reasons
+
+
+class Dynamo(Protocol):
+    """Anything that carries a DynamoDB call: the signing client in the functions, boto3 on a laptop."""
+
+    def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """Do one operation, such as PutItem, in DynamoDB's own JSON words.
+
+        Errors: CallFailed.
+        """
+        ...

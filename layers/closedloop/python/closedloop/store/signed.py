@@ -1,0 +1,165 @@
+"""A client that signs and sends AWS JSON calls over one kept connection.
+
+botocore spends about 0.7 ms of CPU on each call whatever its size and more than a hundred to be imported; a capture
+function makes one call a request, so this client is what its speed and its cold start stand on. botocore's own
+signer is its oracle in the tests, DynamoDB Local its engine.
+Source: AWS Signature Version 4; DynamoDB low-level API (JSON 1.0).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import http.client
+import json
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from closedloop.store.calls import THROTTLES, CallFailed
+
+ATTEMPTS = 4
+TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """Who signs; `token` is empty for long-lived keys."""
+
+    key: str
+    secret: str
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One AWS service that speaks JSON: the name it is signed for, its target prefix, its JSON version."""
+
+    name: str
+    target: str
+    version: str
+
+
+DYNAMODB = Service("dynamodb", "DynamoDB_20120810", "1.0")
+SECRETS = Service("secretsmanager", "secretsmanager", "1.1")
+
+
+def signature_headers(
+    credentials: Credentials, service: str, region: str, host: str, target: str, content_type: str,
+    body: bytes, now: datetime,
+) -> dict[str, str]:
+    """The headers that prove who sends this body.
+
+    Source: AWS Signature Version 4, "Create a signed AWS API request".
+    """
+    stamp = f"{now:%Y%m%dT%H%M%SZ}"
+    day = stamp[:8]
+    headers = {"content-type": content_type, "host": host, "x-amz-date": stamp, "x-amz-target": target}
+    if credentials.token:
+        headers["x-amz-security-token"] = credentials.token
+    names = ";".join(sorted(headers))
+    canonical = "\n".join((
+        "POST", "/", "", *(f"{name}:{headers[name]}" for name in sorted(headers)), "", names,
+        hashlib.sha256(body).hexdigest(),
+    ))
+    scope = f"{day}/{region}/{service}/aws4_request"
+    to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = _signing_key(credentials.secret, day, region, service)
+    signature = hmac.digest(key, to_sign.encode(), "sha256").hex()
+    headers["authorization"] = (
+        f"AWS4-HMAC-SHA256 Credential={credentials.key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    )
+    return headers
+
+
+def _signing_key(secret: str, day: str, region: str, service: str) -> bytes:
+    key = f"AWS4{secret}".encode()
+    for part in (day, region, service, "aws4_request"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    return key
+
+
+class SignedClient:
+    """Carries calls to one AWS service; retries what the service asks to retry, with full jitter.
+
+    Units: `wait(attempt)` sleeps before the next attempt and is handed in, as is the clock; seconds.
+    Errors: CallFailed.
+    """
+
+    def __init__(
+        self, service: Service, region: str, endpoint: str, credentials: Callable[[], Credentials],
+        clock: Callable[[], datetime], wait: Callable[[int], None],
+    ) -> None:
+        parts = urlsplit(endpoint)
+        self._service = service
+        self._region = region
+        self._host = parts.netloc
+        self._secure = parts.scheme == "https"
+        self._credentials = credentials
+        self._clock = clock
+        self._wait = wait
+        self._connection: http.client.HTTPConnection | None = None
+
+    def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        body = json.dumps(parameters, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        failure = CallFailed("NoAnswer")
+        for attempt in range(ATTEMPTS):
+            if attempt:
+                self._wait(attempt)
+            try:
+                status, answer = self._send(operation, body)
+            except (OSError, http.client.HTTPException) as error:
+                self._close()
+                failure = CallFailed(type(error).__name__)
+                failure.__cause__ = error
+                continue
+            if status == 200:
+                return answer
+            failure = _failure(status, answer)
+            if status < 500 and failure.code not in THROTTLES:
+                break
+        raise failure
+
+    def _send(self, operation: str, body: bytes) -> tuple[int, dict[str, Any]]:
+        target = f"{self._service.target}.{operation}"
+        content_type = f"application/x-amz-json-{self._service.version}"
+        headers = signature_headers(
+            self._credentials(), self._service.name, self._region, self._host, target, content_type, body, self._clock()
+        )
+        kept = self._connection is not None
+        connection = self._connection or self._dial()
+        self._connection = connection
+        try:
+            connection.request("POST", "/", body, headers)
+            response = connection.getresponse()
+        except (http.client.RemoteDisconnected, ConnectionError):
+            # A kept connection that the service closed while idle carried nothing: dial again at once.
+            self._close()
+            if not kept:
+                raise
+            return self._send(operation, body)
+        raw = response.read()
+        try:
+            answer = json.loads(raw) if raw else {}
+        except ValueError:
+            answer = {}
+        return response.status, answer
+
+    def _dial(self) -> http.client.HTTPConnection:
+        if self._secure:
+            return http.client.HTTPSConnection(self._host, timeout=TIMEOUT_S, context=ssl.create_default_context())
+        return http.client.HTTPConnection(self._host, timeout=TIMEOUT_S)
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def _failure(status: int, answer: Mapping[str, Any]) -> CallFailed:
+    code = str(answer.get("__type") or answer.get("code") or f"HTTP {status}").rpartition("#")[2]
+    reasons = tuple(str(reason.get("Code", "")) for reason in answer.get("CancellationReasons", ()))
+    return CallFailed(code, reasons)
