@@ -1,0 +1,1 @@
+"""The tracker that pages load, and its build."""
