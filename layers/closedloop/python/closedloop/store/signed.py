@@ -8,6 +8,7 @@ Source: AWS Signature Version 4; DynamoDB low-level API (JSON 1.0).
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import http.client
@@ -104,7 +105,7 @@ class SignedClient:
         self._connection: http.client.HTTPConnection | None = None
 
     def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        body = json.dumps(parameters, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+        body = json.dumps(parameters, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_base64).encode()
         failure = CallFailed("NoAnswer")
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -157,6 +158,13 @@ class SignedClient:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+
+def _base64(value: object) -> str:
+    """Binary attributes travel as base64 text."""
+    if not isinstance(value, bytes):
+        raise TypeError(f"{type(value).__name__} has no place in a call")
+    return base64.b64encode(value).decode()
 
 
 def _failure(status: int, answer: Mapping[str, Any]) -> CallFailed:

@@ -1,0 +1,122 @@
+"""Decides where a person stands in a loop now: pure, from profile, position and plan."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from closedloop.loops.definition import EXCLUDED, Gate, Loop
+from closedloop.loops.experiments import Arm, arm, draw
+from closedloop.loops.gates import HoldKind, Outcome, judge
+from closedloop.profiles.profile import Profile
+
+SALT = "closed-loop"
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Where a person stands on one loop.
+
+    Shapes: `stage` is empty before the first; `version` counts the decisions written; `unit` is the id that arms are
+    drawn by, kept for ever from the first; `standing` is the digest of each gate's last verdict.
+    """
+
+    person: str
+    loop: str
+    stage: str = ""
+    version: int = 0
+    unit: str = ""
+    standing: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A gate's answer for a person, with what it rests on.
+
+    Units: `draw` is the person's place between 0 and 1 at this gate, None where nobody is held out.
+    """
+
+    gate: str
+    outcome: Outcome
+    reason: str
+    hold_kind: HoldKind | None
+    arm: Arm | None
+    draw: float | None
+    why: dict[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """What makes this verdict another one than the last: outcome, kind and arm, not the exact figures."""
+        words = f"{self.outcome}|{self.hold_kind or ''}|{self.reason if self.outcome is Outcome.EXCLUDE else ''}|{self.arm or ''}"
+        return hashlib.sha256(words.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What changes for one person on one loop: the verdicts that are new, the stage reached, the mails to write.
+
+    Shapes: `campaigns` names the campaigns whose action is now due.
+    """
+
+    before: Position
+    after: Position
+    verdicts: tuple[Verdict, ...]
+    campaigns: tuple[str, ...]
+    reason: str
+
+    @property
+    def changes(self) -> bool:
+        return self.after != self.before
+
+
+def decide(loop: Loop, profile: Profile, position: Position, now: datetime) -> Decision:
+    """One step of one person: into the loop, through a gate, out of the loop, or nowhere.
+
+    A person takes one step a decision, so that each step is written, explained and acted on by itself.
+    """
+    if not position.stage:
+        entered = replace(position, stage=loop.stages[0], unit=position.unit or profile.person, version=1)
+        return Decision(position, entered, (), _mailed(loop, loop.stages[0]), "became known")
+    if position.stage not in loop.stages:
+        return Decision(position, position, (), (), f"is {position.stage}")
+    standing = dict(position.standing)
+    verdicts = []
+    for gate in loop.gates_from(position.stage):
+        verdict = _verdict(loop, gate, profile, position, now)
+        if standing.get(gate.name) != verdict.digest:
+            verdicts.append(verdict)
+            standing[gate.name] = verdict.digest
+        if verdict.outcome is Outcome.HOLD:
+            continue
+        stage = gate.to if verdict.outcome is Outcome.ADVANCE else EXCLUDED
+        after = replace(position, stage=stage, version=position.version + 1, standing=tuple(sorted(standing.items())))
+        campaigns = _mailed(loop, stage) if verdict.outcome is Outcome.ADVANCE else ()
+        return Decision(position, after, tuple(verdicts), campaigns, verdict.reason)
+    if not verdicts:
+        return Decision(position, position, (), (), "nothing new")
+    after = replace(position, version=position.version + 1, standing=tuple(sorted(standing.items())))
+    return Decision(position, after, tuple(verdicts), (), verdicts[-1].reason)
+
+
+def _verdict(loop: Loop, gate: Gate, profile: Profile, position: Position, now: datetime) -> Verdict:
+    judgement = judge(gate, profile, now)
+    why = dict(judgement.why)
+    if judgement.outcome is not Outcome.ADVANCE or not gate.holdout:
+        return Verdict(gate.name, judgement.outcome, judgement.reason, judgement.hold_kind, None, None, why)
+    place = draw(SALT, loop.loop, gate.name, position.unit)
+    if arm(place, gate.holdout) is Arm.HOLDOUT:
+        reason = "ready, but kept back to measure what the campaign adds"
+        return Verdict(gate.name, Outcome.HOLD, reason, HoldKind.HOLDOUT, Arm.HOLDOUT, place, why)
+    return Verdict(gate.name, Outcome.ADVANCE, judgement.reason, None, Arm.TREATED, place, why)
+
+
+def _mailed(loop: Loop, stage: str) -> tuple[str, ...]:
+    return tuple(campaign.name for campaign in loop.campaigns_of(stage) if campaign.mail is not None)
+
+
+def as_json(verdict: Verdict) -> str:
+    """The inputs and the outcome of each condition, as they are kept in the verdict's record."""
+    return json.dumps(verdict.why, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -1,0 +1,160 @@
+"""The gate: a pure question about a person, answered with every condition that decided it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from closedloop.events.times import parse
+from closedloop.loops.definition import Condition, Gate
+from closedloop.profiles.interest import score, share
+from closedloop.profiles.profile import Profile, Seen
+
+
+class Outcome(StrEnum):
+    """What a gate answers."""
+
+    ADVANCE = "advance"
+    HOLD = "hold"
+    EXCLUDE = "exclude"
+
+
+class HoldKind(StrEnum):
+    """Why somebody is held: what is still missing."""
+
+    INTEREST = "not enough interest"
+    ACTION = "has not acted yet"
+    FIT = "wrong target"
+    HOLDOUT = "holdout"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One condition, what was found, and whether that is enough.
+
+    Shapes: `parts` are the conditions it is joined of, empty for a single question.
+    """
+
+    holds: bool
+    question: str
+    found: str
+    about: HoldKind
+    parts: tuple[Answer, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The explanation as it is kept in a verdict's record."""
+        plain: dict[str, Any] = {"holds": self.holds, "question": self.question}
+        if self.found:
+            plain["found"] = self.found
+        if self.parts:
+            plain["parts"] = [part.as_json() for part in self.parts]
+        return plain
+
+
+def ask(condition: Condition, profile: Profile, now: datetime) -> Answer:
+    """Answer a condition about a person as of now, with what was found for each part."""
+    if condition.all is not None:
+        parts = tuple(ask(part, profile, now) for part in condition.all)
+        return Answer(all(part.holds for part in parts), "all of", "", _missing(parts), parts)
+    if condition.any is not None:
+        parts = tuple(ask(part, profile, now) for part in condition.any)
+        return Answer(any(part.holds for part in parts), "any of", "", _missing(parts), parts)
+    if condition.not_ is not None:
+        part = ask(condition.not_, profile, now)
+        return Answer(not part.holds, "not", "", part.about, (part,))
+    return _single(condition, profile, now)
+
+
+def _single(condition: Condition, profile: Profile, now: datetime) -> Answer:
+    if (interest := condition.interest) is not None:
+        points = score(profile.interest.get(interest.topic, 0), now)
+        part = share(profile.interest, interest.topic)
+        question = f"interest in {interest.topic} at least {interest.at_least:g}"
+        if interest.share:
+            question += f" and {interest.share:.0%} of all interest"
+        return Answer(
+            points >= interest.at_least and part >= interest.share, question, f"{points:.2f}, {part:.0%} of all",
+            HoldKind.INTEREST,
+        )
+    if condition.engagement is not None:
+        points, least = score(profile.engagement, now), condition.engagement.at_least
+        return Answer(points >= least, f"engagement at least {least:g}", f"{points:.2f}", HoldKind.INTEREST)
+    if condition.fit is not None:
+        least = condition.fit.at_least
+        return Answer(profile.fit >= least, f"fit at least {least:g}", str(profile.fit), HoldKind.FIT)
+    if (visited := condition.visited) is not None:
+        times = sum(
+            _times(seen, visited.within_days, now)
+            for path, seen in profile.visited.items() if path.startswith(visited.path)
+        )
+        question = f"visited {visited.path}" + _often(visited.times, visited.within_days)
+        return Answer(times >= visited.times, question, f"{times} times", HoldKind.INTEREST)
+    if (did := condition.did) is not None:
+        seen = profile.did.get(did.event)
+        times = _times(seen, did.within_days, now) if seen else 0
+        return Answer(
+            times >= did.times, f"did {did.event}" + _often(did.times, did.within_days), f"{times} times", HoldKind.ACTION
+        )
+    if condition.deal is not None:
+        states = sorted({deal.state for deal in profile.deals.values()})
+        # A deal that was won had been opened, even when that message never came.
+        reached = {"opened", *states} if "won" in states else set(states)
+        return Answer(
+            condition.deal in reached, f"a deal is {condition.deal}", ", ".join(states) or "no deal", HoldKind.ACTION
+        )
+    wanted = condition.attribute or {}
+    found = {name: str(profile.attributes.get(name, "")) for name in wanted}
+    holds = all(found[name].lower() in {value.lower() for value in values} for name, values in wanted.items())
+    question = " and ".join(f"{name} is {' or '.join(values)}" for name, values in wanted.items())
+    return Answer(holds, question, ", ".join(f"{name} {value or 'not known'}" for name, value in found.items()), HoldKind.FIT)
+
+
+def _often(times: int, within_days: int | None) -> str:
+    often = f" {times} times" if times > 1 else ""
+    return often + (f" within {within_days} days" if within_days else "")
+
+
+def _times(seen: Seen, within_days: int | None, now: datetime) -> int:
+    if within_days is None:
+        return seen.times
+    since = now - timedelta(days=within_days)
+    return sum(1 for moment in seen.moments if parse(moment) >= since)
+
+
+def _missing(parts: tuple[Answer, ...]) -> HoldKind:
+    """What to name as missing when several conditions fail: the wrong target first, as no patience mends it."""
+    kinds = {part.about for part in parts if not part.holds} or {part.about for part in parts}
+    return next(kind for kind in (HoldKind.FIT, HoldKind.INTEREST, HoldKind.ACTION, HoldKind.HOLDOUT) if kind in kinds)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What a gate says of a person, before any holdout: the outcome, its kind or reason, and why."""
+
+    outcome: Outcome
+    reason: str
+    hold_kind: HoldKind | None
+    why: Mapping[str, Any]
+
+
+def judge(gate: Gate, profile: Profile, now: datetime) -> Judgement:
+    """Ask a gate about a person: those whom it excludes first, then whether they are ready."""
+    for rule in gate.exclude:
+        answer = ask(rule.when, profile, now)
+        if answer.holds:
+            return Judgement(Outcome.EXCLUDE, rule.reason, None, answer.as_json())
+    answer = ask(gate.when, profile, now)
+    if answer.holds:
+        return Judgement(Outcome.ADVANCE, "all conditions of the gate hold", None, answer.as_json())
+    return Judgement(Outcome.HOLD, _failing(answer), answer.about, answer.as_json())
+
+
+def _failing(answer: Answer) -> str:
+    """The first thing that is missing, in words."""
+    for part in answer.parts:
+        if not part.holds and answer.question != "not":
+            return _failing(part)
+    return f"{answer.question}: {answer.found}" if answer.found else f"{answer.question} ({', '.join(p.question for p in answer.parts)})"

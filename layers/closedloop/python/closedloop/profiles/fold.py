@@ -1,0 +1,240 @@
+"""The fold: events in, profile out. Pure, order-free and repeatable; copies and late arrivals change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlsplit
+
+from closedloop.events import event as names
+from closedloop.events.agents import Grade, grade_event
+from closedloop.events.event import Door, Event, EventType, distinct
+from closedloop.events.sources import source_of
+from closedloop.events.times import iso
+from closedloop.identity.persons import anchor_of, person_id
+from closedloop.profiles.fit import fit_of
+from closedloop.profiles.interest import weight
+from closedloop.profiles.profile import DealState, Profile, Seen
+from closedloop.sites.definition import Site
+
+MOMENTS = 20
+PATHS = 200
+SESSION = timedelta(minutes=30)
+EVIDENCE = {Grade.HUMAN: 1.0, Grade.LIKELY: 0.5, Grade.MACHINE: 0.0}
+DEAL_STATES = {
+    names.DEAL_OPENED: "opened", names.DEAL_CHANGED: "opened", names.DEAL_WON: "won", names.DEAL_LOST: "lost",
+}
+SUPPRESSING = {
+    names.EMAIL_UNSUBSCRIBED: "unsubscribed", names.EMAIL_COMPLAINED: "complained", names.EMAIL_BOUNCED: "bounced",
+}
+INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a person's ledger: what an event added, in words.
+
+    Units: `points` before fading; `adds` in millionths as of the landmark (see interest.py).
+    """
+
+    at: datetime
+    what: str
+    topic: str
+    points: float
+    adds: int
+
+
+def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site]) -> Profile | None:
+    """What a person's events say of them; nothing while there is no event.
+
+    Shapes: `nodes` are the person's strong nodes; `sites` are those of the group, events of others are left out.
+    """
+    facts = [event for event in distinct(events) if event.site in sites]
+    if not facts:
+        return None
+    group = sites[facts[0].site].list_name
+    strong = sorted(nodes)
+    anchor = anchor_of(strong)
+    graded = [(event, _grade(event, sites[event.site])) for event in facts]
+    alive = [event for event, grade in graded if grade is not Grade.MACHINE]
+    interest: dict[str, int] = {}
+    engagement = 0
+    for line in _lines(graded, sites):
+        if line.topic:
+            interest[line.topic] = interest.get(line.topic, 0) + line.adds
+        else:
+            engagement += line.adds
+    attributes = _attributes(alive)
+    sources = list(_arrivals(alive, sites))
+    return Profile(
+        person=person_id(anchor),
+        group=group,
+        nodes=(anchor, *(node for node in strong if node != anchor)),
+        first_at=iso(facts[0].occurred_at),
+        last_at=iso((alive or facts)[-1].occurred_at),
+        events=len(facts),
+        interest=interest,
+        engagement=engagement,
+        fit=max(fit_of(attributes, sites[name]) for name in sorted({event.site for event in facts})),
+        attributes=attributes,
+        visited=_newest(_seen((_path(e), e) for e in alive if e.type in (EventType.PAGE, EventType.SCREEN) and _path(e))),
+        did=_newest(_seen((e.name, e) for e in alive if e.type is EventType.TRACK)),
+        deals=_deals(facts),
+        first_source=sources[0] if sources else {},
+        last_source=sources[-1] if sources else {},
+        active_days=len({event.occurred_at.date() for event in alive if event.door in (Door.BEACON, Door.FORM, Door.LINK)}),
+        suppressed=_suppressed(facts),
+        consent=_consent(facts),
+    )
+
+
+def ledger(events: Iterable[Event], sites: Mapping[str, Site]) -> list[Line]:
+    """Every line that made the person's interest and engagement, in order of time; they sum to the profile."""
+    facts = [event for event in distinct(events) if event.site in sites]
+    return list(_lines([(event, _grade(event, sites[event.site])) for event in facts], sites))
+
+
+def _grade(event: Event, site: Site) -> Grade:
+    return grade_event(
+        event.name, str(event.context.get("agent") or ""), event.context, event.properties, door=event.door.value,
+        count_test_browsers=site.count_test_browsers,
+    ).grade
+
+
+def _lines(graded: list[tuple[Event, Grade]], sites: Mapping[str, Site]) -> Iterator[Line]:
+    """What each event adds to interest and to engagement.
+
+    The k-th page of a topic in one session counts 1/k, so that reloading is no interest.
+    """
+    sessions: dict[tuple[str, str], tuple[datetime, int]] = {}
+    for event, grade in graded:
+        site = sites[event.site]
+        points = _points(event, site) * EVIDENCE[grade]
+        if not points:
+            continue
+        topic, what = _topic(event, site), event.name or _path(event) or event.type.value
+        if event.type in (EventType.PAGE, EventType.SCREEN):
+            key = (event.visitor or event.id, topic)
+            last, count = sessions.get(key, (event.occurred_at, 0))
+            count = count + 1 if event.occurred_at - last <= SESSION else 1
+            sessions[key] = (event.occurred_at, count)
+            points /= count
+            what = _path(event) or what
+        if topic:
+            yield Line(event.occurred_at, what, topic, points, weight(points, event.occurred_at))
+        yield Line(event.occurred_at, what, "", points, weight(points, event.occurred_at))
+
+
+def _points(event: Event, site: Site) -> float:
+    points = site.points
+    if event.type in (EventType.PAGE, EventType.SCREEN):
+        return points.page
+    if event.type is not EventType.TRACK:
+        return 0
+    if event.name in points.events:
+        return points.events[event.name]
+    # What others did to the person (a mail delivered, a deal booked) is no engagement of theirs.
+    return {names.FORM_SUBMITTED: points.form, names.EMAIL_CLICKED: points.click}.get(event.name, 0)
+
+
+def _topic(event: Event, site: Site) -> str:
+    stated = event.context.get("topic") or event.properties.get("topic")
+    if isinstance(stated, str) and stated:
+        return stated[:40]
+    return site.topic_of(_path(event)) or ""
+
+
+def _path(event: Event) -> str:
+    page = event.context.get("page")
+    if not isinstance(page, Mapping):
+        return ""
+    path = page.get("path") or urlsplit(str(page.get("url") or "")).path
+    return str(path)[:300]
+
+
+def _arrivals(events: Iterable[Event], sites: Mapping[str, Site]) -> Iterator[dict[str, str]]:
+    """Where the person came from each time they arrived; a direct visit names nothing."""
+    for event in events:
+        page = event.context.get("page")
+        if event.type is not EventType.PAGE or not isinstance(page, Mapping):
+            continue
+        campaign = event.context.get("campaign")
+        source = source_of(
+            str(page.get("url") or ""), str(page.get("referrer") or ""),
+            campaign if isinstance(campaign, Mapping) else {}, sites[event.site].own_hosts,
+        )
+        if source.channel.lower() not in (INTERNAL, "direct"):
+            yield {
+                "at": iso(event.occurred_at), "channel": source.channel, "source": source.source, "term": source.term,
+                "campaign": source.campaign,
+            }
+
+
+def _attributes(events: Iterable[Event]) -> dict[str, Any]:
+    attributes: dict[str, Any] = {}
+    for event in events:
+        for name, value in event.traits.items():
+            if isinstance(value, str | int | float) and value != "":
+                attributes[str(name)] = value
+    return dict(sorted(attributes.items())[:100])
+
+
+def _seen(pairs: Iterable[tuple[str, Event]]) -> dict[str, Seen]:
+    ordered = sorted(pairs, key=lambda pair: (pair[0], pair[1].occurred_at, pair[1].id))
+    seen = {}
+    for key, group in groupby(ordered, key=lambda pair: pair[0]):
+        moments = [iso(event.occurred_at) for _, event in group]
+        seen[key] = Seen(len(moments), tuple(moments[-MOMENTS:]))
+    return seen
+
+
+def _newest(seen: Mapping[str, Seen]) -> dict[str, Seen]:
+    kept = sorted(seen.items(), key=lambda item: (item[1].moments[-1], item[0]), reverse=True)[:PATHS]
+    return dict(sorted(kept))
+
+
+def _deals(events: Iterable[Event]) -> dict[str, DealState]:
+    """Each deal as its newest event leaves it; what was won stays won unless it is lost or refunded later."""
+    deals: dict[str, DealState] = {}
+    for event in events:
+        if event.deal is None:
+            continue
+        before = deals.get(event.deal)
+        amount, currency = event.properties.get("amount_minor"), str(event.properties.get("currency") or "")
+        money = amount if isinstance(amount, int) else (before.amount_minor if before else 0)
+        if event.name == names.DEAL_REFUNDED:
+            if before is not None:
+                back = before.refunded_minor + (amount if isinstance(amount, int) else before.amount_minor)
+                deals[event.deal] = DealState(before.state, before.amount_minor, before.currency, before.at, back)
+        elif event.name in DEAL_STATES:
+            state = DEAL_STATES[event.name]
+            if state == "opened" and before is not None and before.state == "won":
+                state = "won"
+            deals[event.deal] = DealState(
+                state, money, currency or (before.currency if before else ""), iso(event.occurred_at),
+                before.refunded_minor if before else 0,
+            )
+    return dict(sorted(deals.items()))
+
+
+def _suppressed(events: Iterable[Event]) -> str:
+    """Why this person gets no mail; a complaint or an unsubscription stands whatever comes later."""
+    for event in events:
+        reason = SUPPRESSING.get(event.name)
+        if reason and not (reason == "bounced" and event.properties.get("soft")):
+            return reason
+    return ""
+
+
+def _consent(events: Iterable[Event]) -> dict[str, str]:
+    consent: dict[str, str] = {}
+    for event in events:
+        stated = event.context.get("consent")
+        if isinstance(stated, Mapping):
+            for purpose in ("analytics", "marketing"):
+                if stated.get(purpose) in ("granted", "denied"):
+                    consent[purpose] = str(stated[purpose])
+    return consent

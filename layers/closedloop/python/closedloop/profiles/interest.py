@@ -1,0 +1,45 @@
+"""Interest that fades: forward decay as exact integer sums, readable at any time without folding again.
+
+Source: G. Cormode, V. Shkapenyuk, D. Srivastava, B. Xu, Forward Decay, ICDE 2009.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+LANDMARK = datetime(2026, 1, 1, tzinfo=UTC)
+HALF_LIFE = timedelta(days=30)
+SCALE = 1_000_000
+
+
+def weight(points: float, at: datetime, landmark: datetime = LANDMARK, half_life: timedelta = HALF_LIFE) -> int:
+    """What points earned at a moment add to a sum, so that older sums need no rewriting.
+
+    Units: points in, millionths of a point as of the landmark out.
+    """
+    return round(points * 2.0 ** ((at - landmark) / half_life) * SCALE)
+
+
+def score(total: int, at: datetime, landmark: datetime = LANDMARK, half_life: timedelta = HALF_LIFE) -> float:
+    """What a sum is worth at a moment, in points."""
+    return total / SCALE * 2.0 ** (-((at - landmark) / half_life))
+
+
+def falls_below(
+    total: int, threshold: float, landmark: datetime = LANDMARK, half_life: timedelta = HALF_LIFE
+) -> datetime | None:
+    """When a sum will be worth less than a threshold; nothing when it never is worth anything.
+
+    Units: `threshold` in points, above zero.
+    """
+    if total <= 0:
+        return None
+    return landmark + half_life * math.log2(total / SCALE / threshold)
+
+
+def share(totals: Mapping[str, int], topic: str) -> float:
+    """What part of all interest one topic has, from 0 to 1; the same at every moment, as all fade alike."""
+    everything = sum(totals.values())
+    return totals.get(topic, 0) / everything if everything else 0.0

@@ -1,0 +1,160 @@
+"""The Events table: facts are appended here and never changed.
+
+pk is the subject of a packet, V#site#visitor, I#identifier or D#site#deal; sk is received_at#packet_id. What could
+not be used lies under X#day#shard.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from closedloop.errors import BadShape, NotDurable
+from closedloop.events.packet import Packet, decode, encode
+from closedloop.events.times import iso
+from closedloop.store import schema
+from closedloop.store.calls import CallFailed, Dynamo
+
+BATCH = 25
+ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class FailedEvent:
+    """Something accepted that proved unusable: its bytes, why, and which code said so.
+
+    Shapes: `payload` is the outside bytes or the stored item as JSON.
+    """
+
+    reason: str
+    handler: str
+    code_version: str
+    received_at: datetime
+    payload: bytes
+
+
+def subject_of(node: str) -> str:
+    """The partition of a node's own packets."""
+    if node.startswith("v:"):
+        return "V#" + node[2:].replace(":", "#", 1)
+    if node.startswith("deal:"):
+        return "D#" + node[5:].replace(":", "#", 1)
+    return f"I#{node}"
+
+
+class Ledger:
+    """Appends packets and reads them back by subject.
+
+    Errors: NotDurable when the facts could not be stored; CallFailed on reading.
+    """
+
+    def __init__(self, dynamo: Dynamo, table: str, wait: Callable[[int], None]) -> None:
+        self._dynamo = dynamo
+        self._table = table
+        self._wait = wait
+
+    def append(self, packets: Sequence[Packet]) -> None:
+        """Store packets durably, in one call for up to 25 of them."""
+        try:
+            if len(packets) == 1:
+                self._dynamo.call("PutItem", {"TableName": self._table, "Item": packet_item(packets[0])})
+                return
+            for start in range(0, len(packets), BATCH):
+                self._write([packet_item(packet) for packet in packets[start : start + BATCH]])
+        except CallFailed as error:
+            raise NotDurable(f"the ledger did not take the packets: {error.code}") from error
+
+    def _write(self, items: list[dict[str, Any]]) -> None:
+        # BatchWriteItem refuses the same key twice; the same request repeated within itself is one packet.
+        unique = {(item[schema.PK]["S"], item[schema.SK]["S"]): item for item in items}
+        left = {self._table: [{"PutRequest": {"Item": item}} for item in unique.values()]}
+        for attempt in range(ROUNDS):
+            if attempt:
+                self._wait(attempt)
+            left = self._dynamo.call("BatchWriteItem", {"RequestItems": left}).get("UnprocessedItems") or {}
+            if not left:
+                return
+        raise NotDurable(f"the ledger left {len(left[self._table])} packets unprocessed")
+
+    def packets(self, node: str) -> Iterator[Packet]:
+        """Every packet of a node, in order of receipt, as it is at this moment."""
+        yield from (packet_of(item) for item in self._items(subject_of(node)))
+
+    def _items(self, pk: str) -> Iterator[Mapping[str, Any]]:
+        query: dict[str, Any] = {
+            "TableName": self._table, "ConsistentRead": True,
+            "KeyConditionExpression": "#pk = :pk", "ExpressionAttributeNames": {"#pk": schema.PK},
+            "ExpressionAttributeValues": {":pk": {"S": pk}},
+        }
+        while True:
+            answer = self._dynamo.call("Query", query)
+            yield from answer.get("Items", ())
+            if not answer.get("LastEvaluatedKey"):
+                return
+            query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def fail(self, failed: FailedEvent) -> None:
+        """Keep what cannot be used, with its bytes and the reason, so that nothing is lost."""
+        name = hashlib.sha256(failed.payload).hexdigest()[:32]
+        day, shard = f"{failed.received_at:%Y-%m-%d}", name[0]
+        item = {
+            schema.PK: {"S": f"X#{day}#{shard}"}, schema.SK: {"S": f"{iso(failed.received_at)}#{name}"},
+            schema.KIND: {"S": schema.FAILED}, "reason": {"S": failed.reason[:1000]},
+            "handler": {"S": failed.handler}, "code_version": {"S": failed.code_version},
+            "received_at": {"S": iso(failed.received_at)}, schema.BODY: {"B": failed.payload[:350_000]},
+            schema.TTL: {"N": str(int((failed.received_at + schema.FAILED_TTL).timestamp()))},
+        }
+        try:
+            self._dynamo.call("PutItem", {"TableName": self._table, "Item": item})
+        except CallFailed as error:
+            raise NotDurable(f"the failed event could not be kept: {error.code}") from error
+
+    def failed(self, day: str) -> Iterator[FailedEvent]:
+        """What failed on a day, as 2026-11-24."""
+        for shard in "0123456789abcdef":
+            for item in self._items(f"X#{day}#{shard}"):
+                yield FailedEvent(
+                    item["reason"]["S"], item["handler"]["S"], item["code_version"]["S"],
+                    datetime.fromisoformat(item["received_at"]["S"]), _bytes(item[schema.BODY]),
+                )
+
+
+def packet_item(packet: Packet) -> dict[str, Any]:
+    """A packet as an item of the ledger."""
+    body = encode(packet)
+    return {
+        schema.PK: {"S": packet.subject},
+        schema.SK: {"S": f"{iso(packet.received_at)}#{packet.id}"},
+        schema.KIND: {"S": schema.PACKET},
+        "site": {"S": packet.site},
+        "door": {"S": packet.door.value},
+        "received_at": {"S": iso(packet.received_at)},
+        "schema": {"N": str(packet.schema)},
+        schema.BODY: {"B": body} if isinstance(body, bytes) else {"S": body},
+        schema.TTL: {"N": str(int((packet.received_at + schema.EVENTS_TTL).timestamp()))},
+    }
+
+
+def packet_of(item: Mapping[str, Any]) -> Packet:
+    """An item of the ledger, or of its stream, as the packet it is.
+
+    Errors: BadShape.
+    """
+    try:
+        body = item[schema.BODY]
+        return decode(
+            body["S"] if "S" in body else _bytes(body), subject=item[schema.PK]["S"], site=item["site"]["S"],
+            door=item["door"]["S"], received_at=item["received_at"]["S"], schema=int(item["schema"]["N"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadShape(f"an item of the ledger is no packet: {error!r}") from error
+
+
+def _bytes(attribute: Mapping[str, Any]) -> bytes:
+    """A binary attribute: bytes from boto3, base64 text from the service's own JSON."""
+    value = attribute["B"]
+    return value if isinstance(value, bytes) else base64.b64decode(value)
