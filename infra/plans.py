@@ -1,0 +1,258 @@
+"""Every function of the product on one page: what it is for, how long and how often it may run, all that it may do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+
+from closedloop.runtime import settings
+from closedloop.store import schema
+from infra.function import Plan, allow
+from infra.stage import Stage
+from infra.stateful import StatefulStack
+
+LEDGER = ("capture", "project")
+
+# Concurrent invocations reserved for each function, so that no flood takes the room of another.
+AT_ONCE: Mapping[str, int] = {
+    "capture_beacon": 100,
+    "capture_form": 20,
+    "capture_email": 50,
+    "capture_deal": 50,
+    "follow_link": 50,
+    "serve_tracker": 20,
+    "project_profiles": 40,
+    "archive_events": 20,
+    "select_people": 2,
+    "decide_stages": 20,
+    "perform_actions": 20,
+    "close_run": 2,
+    "report_loop": 1,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """The plans of all functions for one deployment."""
+
+    stage: Stage
+    kept: StatefulStack
+
+    def doors(self) -> tuple[Plan, ...]:
+        """The functions that the outside world calls; they append facts and read what a site declared."""
+        capture = (
+            allow("dynamodb:PutItem", "dynamodb:BatchWriteItem", on=self.kept.events.table_arn),
+            allow("dynamodb:GetItem", on=self.kept.state.table_arn),
+            self._read_keys(),
+        )
+        stored = self._settings(settings.EVENTS_TABLE, settings.STATE_TABLE, settings.SECRET_NAME)
+        webhook = {**stored, settings.SITE_SECRETS_PREFIX: self.kept.site_secrets_prefix}
+        return (
+            Plan(
+                "capture_beacon",
+                "Stores what pages and apps report.",
+                timeout_s=10,
+                may=capture,
+                settings=stored,
+            ),
+            Plan(
+                "capture_form",
+                "Stores a submitted form and thanks the sender.",
+                timeout_s=10,
+                may=capture,
+                settings=stored,
+            ),
+            Plan(
+                "capture_email",
+                "Stores what a mail provider reports of a mail.",
+                timeout_s=10,
+                layers=("capture", "email"),
+                # The one conditional write of a door: the claim on a Mailgun token.
+                may=(*capture, allow("dynamodb:PutItem", on=self.kept.state.table_arn), self._read_site_secrets()),
+                settings=webhook,
+            ),
+            Plan(
+                "capture_deal",
+                "Stores what a CRM or a shop reports of a deal.",
+                timeout_s=10,
+                may=(*capture, self._read_site_secrets()),
+                settings=webhook,
+            ),
+            Plan(
+                "follow_link",
+                "Follows a link of a mail, counts its opening, ends a subscription.",
+                timeout_s=10,
+                may=(
+                    allow("dynamodb:PutItem", on=self.kept.events.table_arn),
+                    allow("dynamodb:GetItem", on=self.kept.state.table_arn),
+                    self._read_keys(),
+                ),
+                settings=stored,
+            ),
+            Plan("serve_tracker", "Serves the tracker to pages.", timeout_s=5, memory_mb=256),
+        )
+
+    def ledger(self, workflow_arn: str) -> tuple[Plan, ...]:
+        """The functions that read the streams."""
+        return (
+            Plan(
+                "project_profiles",
+                "Folds the facts of each person touched into a profile, and marks who is due.",
+                timeout_s=60,
+                memory_mb=1024,
+                layers=LEDGER,
+                may=(
+                    allow("dynamodb:Query", "dynamodb:PutItem", on=self.kept.events.table_arn),
+                    allow(
+                        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"),
+                        *("dynamodb:PutItem", "dynamodb:UpdateItem"),
+                        on=self.kept.state.table_arn,
+                    ),
+                    allow("states:StartExecution", on=workflow_arn),
+                    self._read_keys(),
+                ),
+                settings={
+                    **self._settings(settings.EVENTS_TABLE, settings.STATE_TABLE, settings.SECRET_NAME),
+                    settings.STAGE_TRANSITIONS_ARN: workflow_arn,
+                },
+            ),
+            Plan(
+                "archive_events",
+                "Writes every fact and every decision to the lake.",
+                timeout_s=120,
+                memory_mb=1024,
+                layers=LEDGER,
+                may=(
+                    allow("s3:PutObject", on=self._in_lake("events/*", "decisions/*", "failed/*")),
+                    allow("dynamodb:GetItem", on=self.kept.state.table_arn),
+                    self._read_keys(),
+                ),
+                settings=self._settings(settings.STATE_TABLE, settings.LAKE_BUCKET, settings.SECRET_NAME),
+            ),
+        )
+
+    def workflow(self, public_url: str) -> tuple[Plan, ...]:
+        """The tasks of the workflow, in its order."""
+        state = self.kept.state.table_arn
+        stored = self._settings(settings.STATE_TABLE, settings.LAKE_BUCKET)
+        return (
+            Plan(
+                "select_people",
+                "Writes who is due as shards of ids.",
+                timeout_s=120,
+                memory_mb=1024,
+                layers=LEDGER,
+                may=(
+                    allow("dynamodb:Query", on=[state, f"{state}/index/{schema.BY_DUE}"]),
+                    allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", on=state),
+                    allow("s3:PutObject", on=self._in_lake("runs/*")),
+                ),
+                settings=stored,
+            ),
+            Plan(
+                "decide_stages",
+                "Judges each person of a shard and writes the decision with its reason.",
+                timeout_s=300,
+                memory_mb=1024,
+                layers=LEDGER,
+                may=(
+                    allow(
+                        *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"),
+                        *("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"),
+                        on=state,
+                    ),
+                    allow("s3:GetObject", "s3:PutObject", on=self._in_lake("runs/*")),
+                ),
+                settings=stored,
+            ),
+            Plan(
+                "perform_actions",
+                "Sends the mails and notices that were decided, each at most once.",
+                timeout_s=300,
+                memory_mb=1024,
+                layers=LEDGER,
+                may=(
+                    allow(
+                        *("dynamodb:GetItem", "dynamodb:Query"),
+                        *("dynamodb:PutItem", "dynamodb:UpdateItem", "dynamodb:ConditionCheckItem"),
+                        on=state,
+                    ),
+                    allow("s3:GetObject", "s3:PutObject", on=self._in_lake("runs/*")),
+                    allow("ses:SendEmail", on=self._sender()),
+                    self._read_keys(),
+                ),
+                settings={**stored, **self._settings(settings.SECRET_NAME), settings.PUBLIC_URL: public_url},
+            ),
+            Plan(
+                "close_run",
+                "Adds up what a run did; the counts must balance.",
+                timeout_s=120,
+                layers=LEDGER,
+                may=(
+                    allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", on=state),
+                    allow("s3:GetObject", on=self._in_lake("runs/*")),
+                    self._list(self.kept.lake.bucket_arn, "runs/*"),
+                ),
+                settings=stored,
+            ),
+        )
+
+    def reports(self) -> tuple[Plan, ...]:
+        """The function that measures a loop."""
+        return (
+            Plan(
+                "report_loop",
+                "Measures each loop, publishes the report and drafts the next loop.",
+                timeout_s=900,
+                memory_mb=2048,
+                disk_mb=2048,
+                layers=(*LEDGER, "report"),
+                may=(
+                    allow("s3:GetObject", on=self._in_lake("*")),
+                    self._list(self.kept.lake.bucket_arn),
+                    allow("s3:GetObject", "s3:PutObject", on=self.kept.reports.arn_for_objects("*")),
+                    allow("dynamodb:GetItem", "dynamodb:Query", on=self.kept.state.table_arn),
+                ),
+                settings=self._settings(settings.STATE_TABLE, settings.LAKE_BUCKET, settings.REPORTS_BUCKET),
+            ),
+        )
+
+    def _settings(self, *names: str) -> dict[str, str]:
+        values = {
+            settings.EVENTS_TABLE: self.kept.events.table_name,
+            settings.STATE_TABLE: self.kept.state.table_name,
+            settings.LAKE_BUCKET: self.kept.lake.bucket_name,
+            settings.REPORTS_BUCKET: self.kept.reports.bucket_name,
+            settings.SECRET_NAME: self.kept.secret_name,
+        }
+        return {name: values[name] for name in names}
+
+    def _read_keys(self) -> iam.PolicyStatement:
+        return allow("secretsmanager:GetSecretValue", on=self.kept.keys.secret_arn)
+
+    def _read_site_secrets(self) -> iam.PolicyStatement:
+        arn = cdk.Stack.of(self.kept).format_arn(
+            service="secretsmanager",
+            resource="secret",
+            resource_name=f"{self.kept.site_secrets_prefix}*",
+            arn_format=cdk.ArnFormat.COLON_RESOURCE_NAME,
+        )
+        return allow("secretsmanager:GetSecretValue", on=arn)
+
+    def _sender(self) -> str:
+        # Mails leave under one verified identity; until the owner names it, under any that the account has verified.
+        return cdk.Stack.of(self.kept).format_arn(
+            service="ses", resource="identity", resource_name=self.stage.sender or "*"
+        )
+
+    def _in_lake(self, *keys: str) -> list[str]:
+        return [self.kept.lake.arn_for_objects(key) for key in keys]
+
+    def _list(self, bucket_arn: str, prefix: str | None = None) -> iam.PolicyStatement:
+        statement = allow("s3:ListBucket", on=bucket_arn)
+        if prefix:
+            statement.add_condition("StringLike", {"s3:prefix": prefix})
+        return statement

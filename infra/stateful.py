@@ -1,0 +1,159 @@
+"""What outlives every deployment: the two tables, the buckets, the key and the secret."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_dynamodb as dynamodb
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
+from constructs import Construct
+
+from closedloop.store import schema
+from infra.stage import Stage
+
+NONCURRENT_KEPT = cdk.Duration.days(30)
+ACCESS_LOGS_KEPT = cdk.Duration.days(90)
+
+
+class StatefulStack(cdk.Stack):
+    """Facts, state, files and keys; replaced by nobody, and in production removed by nobody."""
+
+    def __init__(self, scope: Construct, stage: Stage, **options: Any) -> None:
+        super().__init__(scope, "Stateful", termination_protection=stage.kept, **options)
+        self._stage = stage
+        self.events = self._table("Events", time_to_live_attribute=schema.TTL)
+        self.state = self._table(
+            "State",
+            time_to_live_attribute=schema.TTL,
+            global_secondary_indexes=[
+                # Sparse: only items that carry the attribute are in it, so a tick reads those due and nobody else.
+                dynamodb.GlobalSecondaryIndexPropsV2(
+                    index_name=schema.BY_DUE,
+                    partition_key=_text(schema.DUE),
+                    sort_key=_text(schema.DUE_AT),
+                )
+            ],
+        )
+        access_logs = self._bucket("AccessLogs", expiration=ACCESS_LOGS_KEPT)
+        cdk.Validations.of(access_logs).acknowledge(
+            cdk.Acknowledgment(
+                id="AwsSolutions-S1",
+                reason="It holds the access logs of the other buckets; logging itself would never end.",
+            )
+        )
+        self.lake = self._bucket("Lake", logs_to=access_logs)
+        self.reports = self._bucket("Reports", logs_to=access_logs)
+        self.keys = self._secret()
+        self.alarm_key = self._alarm_key()
+        for name, value in {
+            "EventsTable": self.events.table_name,
+            "StateTable": self.state.table_name,
+            "LakeBucket": self.lake.bucket_name,
+            "ReportsBucket": self.reports.bucket_name,
+            "SecretName": self.secret_name,
+        }.items():
+            cdk.CfnOutput(self, name, value=value)
+
+    @property
+    def secret_name(self) -> str:
+        """The name under which functions and the command line find the product's own keys."""
+        return f"closedloop/{self._stage.name}/keys"
+
+    @property
+    def site_secrets_prefix(self) -> str:
+        """Where owners keep the webhook secrets of their sites."""
+        return f"closedloop/{self._stage.name}/sites/"
+
+    def _table(self, name: str, **options: Any) -> dynamodb.TableV2:
+        return dynamodb.TableV2(
+            self,
+            name,
+            partition_key=_text(schema.PK),
+            sort_key=_text(schema.SK),
+            billing=dynamodb.Billing.on_demand(),
+            dynamo_stream=dynamodb.StreamViewType.NEW_IMAGE,
+            encryption=dynamodb.TableEncryptionV2.aws_managed_key(),
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(
+                point_in_time_recovery_enabled=True, recovery_period_in_days=35
+            ),
+            deletion_protection=self._stage.kept,
+            removal_policy=self._removal,
+            **options,
+        )
+
+    def _bucket(
+        self, name: str, logs_to: s3.IBucket | None = None, expiration: cdk.Duration | None = None
+    ) -> s3.Bucket:
+        return s3.Bucket(
+            self,
+            name,
+            block_public_access=s3.BlockPublicAccess.BLOCK_ALL,
+            encryption=s3.BucketEncryption.S3_MANAGED,
+            enforce_ssl=True,
+            minimum_tls_version=1.2,
+            object_ownership=s3.ObjectOwnership.BUCKET_OWNER_ENFORCED,
+            versioned=True,
+            server_access_logs_bucket=logs_to,
+            server_access_logs_prefix=f"{name.lower()}/" if logs_to else None,
+            lifecycle_rules=[
+                s3.LifecycleRule(
+                    abort_incomplete_multipart_upload_after=cdk.Duration.days(7),
+                    noncurrent_version_expiration=NONCURRENT_KEPT,
+                    expiration=expiration,
+                )
+            ],
+            removal_policy=self._removal,
+        )
+
+    def _secret(self) -> secretsmanager.Secret:
+        secret = secretsmanager.Secret(
+            self,
+            "Keys",
+            secret_name=self.secret_name,
+            description="Closed Loop: the pepper of every identifier; the key that signs links is derived from it.",
+            generate_secret_string=secretsmanager.SecretStringGenerator(
+                secret_string_template="{}",  # noqa: S106  an empty object, no secret
+                generate_string_key="pepper",
+                password_length=64,
+                exclude_punctuation=True,
+            ),
+            removal_policy=self._removal,
+        )
+        cdk.Validations.of(secret).acknowledge(
+            cdk.Acknowledgment(
+                id="AwsSolutions-SMG4",
+                reason="Every stored identifier is a keyed hash under this pepper; rotating it would forget everyone.",
+            )
+        )
+        return secret
+
+    def _alarm_key(self) -> kms.Key:
+        # A topic is not encrypted unless it is given a key, and CloudWatch may not use the account's default one.
+        key = kms.Key(
+            self,
+            "AlarmKey",
+            description="Closed Loop: encrypts alarms on their way to the owner.",
+            enable_key_rotation=True,
+            removal_policy=self._removal,
+        )
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                actions=["kms:Decrypt", "kms:GenerateDataKey"],
+                principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
+                resources=["*"],
+                conditions={"StringEquals": {"aws:SourceAccount": self.account}},
+            )
+        )
+        return key
+
+    @property
+    def _removal(self) -> cdk.RemovalPolicy:
+        return cdk.RemovalPolicy.RETAIN if self._stage.kept else cdk.RemovalPolicy.DESTROY
+
+
+def _text(name: str) -> dynamodb.Attribute:
+    return dynamodb.Attribute(name=name, type=dynamodb.AttributeType.STRING)

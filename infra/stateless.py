@@ -1,0 +1,142 @@
+"""What every deployment may replace: the doors, the functions, the workflow, the clock and the watch over them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_lambda as lambda_
+from constructs import Construct
+
+from infra import packaging
+from infra.alarms import BELOW, BREACHING, Alarms, product_metric
+from infra.dashboard import Dashboard
+from infra.function import Function, Plan
+from infra.http_api import HttpApi
+from infra.plans import AT_ONCE, Plans
+from infra.schedules import Schedules
+from infra.stage import Stage
+from infra.stage_transitions import StageTransitions
+from infra.stateful import StatefulStack
+from infra.stream_consumers import ARCHIVE_DECISIONS, ARCHIVE_FACTS, PROJECT, StreamConsumers, may_read
+
+# What an account must keep unreserved; Lambda refuses a template that takes more.
+UNRESERVED = 100
+
+
+class StatelessStack(cdk.Stack):
+    """Everything that runs; all of it can be made anew from the repository."""
+
+    def __init__(self, scope: Construct, stage: Stage, stateful: StatefulStack, build: Path, **options: Any) -> None:
+        super().__init__(scope, "Stateless", termination_protection=stage.kept, **options)
+        self._stage, self._build = stage, build
+        self._layers: dict[str, lambda_.ILayerVersion] = {}
+        self._reserve = sum(AT_ONCE.values()) <= stage.account_concurrency - UNRESERVED
+        if not self._reserve:
+            cdk.Annotations.of(self).add_warning_v2(
+                "closedloop:unreserved",
+                f"The account allows {stage.account_concurrency} concurrent invocations, so none are reserved.",
+            )
+        plans = Plans(stage, stateful)
+        self.alarms = Alarms(self, stage, stateful.alarm_key)
+        self.workflow = StageTransitions(self, stage, self.alarms)
+        self.streams = StreamConsumers(self, self.alarms, events=stateful.events, state=stateful.state)
+        self.functions: dict[str, Function] = {}
+
+        self._add(plans.doors())
+        self.api = HttpApi(self, stage, self.functions, self.alarms)
+        public_url = self._public_url()
+        self._add_ledger(plans.ledger(self.workflow.arn))
+        self._add(plans.workflow(public_url))
+        self._add(plans.reports())
+        report = self.functions["report_loop"].function
+        self.workflow.define(self.functions, stateful.lake)
+        Schedules(self, stage, self.alarms, workflow_arn=self.workflow.arn, report_arn=report.function_arn)
+        Dashboard(
+            self,
+            stage,
+            api=self.api,
+            functions=self.functions,
+            workflow=self.workflow,
+            tables=(stateful.events, stateful.state),
+        )
+        self._watch_report()
+        for name, value in {
+            "Endpoint": self.api.endpoint,
+            "PublicAddress": public_url,
+            "StageTransitionsArn": self.workflow.arn,
+            "ReportFunction": report.function_name,
+            "AlarmTopic": self.alarms.topic.topic_arn,
+        }.items():
+            cdk.CfnOutput(self, name, value=value)
+
+    def _add(self, plans: Iterable[Plan]) -> None:
+        for plan in plans:
+            self.functions[plan.name] = Function(
+                self,
+                self._stage,
+                plan,
+                lambda_.Code.from_asset(str(packaging.function_folder(plan.name, self._build))),
+                [self._layer("closedloop"), *(self._layer(name) for name in plan.layers)],
+                self.alarms,
+                at_once=AT_ONCE[plan.name] if self._reserve else None,
+            )
+
+    def _add_ledger(self, plans: Iterable[Plan]) -> None:
+        readings = {
+            "project_profiles": ((self.streams.events, PROJECT),),
+            "archive_events": ((self.streams.events, ARCHIVE_FACTS), (self.streams.state, ARCHIVE_DECISIONS)),
+        }
+        for plan in plans:
+            dead_letters = self.streams.dead_letters(plan.name)
+            streams = [stream for stream, _ in readings[plan.name]]
+            self._add([replace(plan, may=(*plan.may, *may_read(streams, dead_letters)))])
+            for stream, reading in readings[plan.name]:
+                self.streams.connect(self.functions[plan.name], stream, reading, dead_letters)
+
+    def _layer(self, name: str) -> lambda_.ILayerVersion:
+        if name not in self._layers:
+            self._layers[name] = lambda_.LayerVersion(
+                self,
+                f"{name.title()}Layer",
+                code=lambda_.Code.from_asset(str(self._layer_folder(name))),
+                description=f"Closed Loop: {name}, for Python {self._stage.target.python}",
+            )
+        return self._layers[name]
+
+    def _layer_folder(self, name: str) -> Path:
+        if not self.bundling_required:
+            return packaging.skipped_layer(self._build)
+        if name == "closedloop":
+            return packaging.package_layer(self._build, self._stage.target)
+        return packaging.vendor_layer(name, self._build, self._stage.target)
+
+    def _public_url(self) -> str:
+        # A parameter and no constant: an owner sets it once the own domain points here, without another synthesis.
+        given = cdk.CfnParameter(
+            self,
+            "PublicUrl",
+            default=self._stage.public_url,
+            allowed_pattern="^(https?://[^ ?#]+[^ ?#/])?$",
+            description="Where links in mails lead: the own domain before the API, no last slash. Empty: the API itself.",
+        )
+        named = cdk.CfnCondition(
+            self, "HasPublicUrl", expression=cdk.Fn.condition_not(cdk.Fn.condition_equals(given.value_as_string, ""))
+        )
+        return cdk.Fn.condition_if(named.logical_id, given.value_as_string, self.api.endpoint).to_string()
+
+    def _watch_report(self) -> None:
+        published = product_metric("ReportPublished", "report_loop", period=cdk.Duration.hours(1))
+        self.alarms.add(
+            self.functions["report_loop"],
+            "Late",
+            published,
+            1,
+            "No report was published for 26 hours.",
+            comparison=BELOW,
+            periods=26,
+            missing=BREACHING,
+        )
