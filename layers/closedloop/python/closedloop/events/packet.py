@@ -21,7 +21,7 @@ SCHEMA = 1
 COMPRESS_ABOVE = 1024
 PACKET_BYTES = 300_000
 
-Entry = tuple[Mapping[str, Any], Mapping[str, Mapping[str, str]]]
+Entry = tuple[str, Mapping[str, Any], Mapping[str, Mapping[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +107,24 @@ def decode(
 
 
 def pack(
-    records: Iterable[tuple[str, Mapping[str, Any], Mapping[str, Mapping[str, str]]]],
-    *, site: str, door: Door, received_at: datetime, headers: Mapping[str, str],
+    entries: Iterable[Entry], *, site: str, door: Door, received_at: datetime, headers: Mapping[str, str]
 ) -> list[Packet]:
     """Gather the events of a request into as few packets as subjects and the item limit allow.
 
     Shapes: each entry is the subject, the record, and the clear contact fields by identifier.
     """
     groups: dict[str, list[Entry]] = {}
-    for subject, record, contact in records:
-        groups.setdefault(subject, []).append((record, contact))
+    for entry in entries:
+        groups.setdefault(entry[0], []).append(entry)
     packets = []
-    for subject, entries in groups.items():
+    for subject, group in groups.items():
         # An event is capped at 32 KB, so nine always fit; more are cut by their true size.
-        step = len(entries) if len(entries) <= 9 else _fitting(entries)
-        for start in range(0, len(entries), step):
-            part = entries[start : start + step]
+        step = len(group) if len(group) <= 9 else _fitting(group)
+        for start in range(0, len(group), step):
+            part = group[start : start + step]
             packets.append(Packet(
                 subject=subject, site=site, door=door, received_at=received_at,
-                records=tuple(record for record, _ in part),
-                contact=_joined(contact for _, contact in part),
+                records=tuple(record for _, record, _ in part), contact=_joined(contact for _, _, contact in part),
                 headers=headers,
             ))
     return packets
@@ -142,7 +140,7 @@ def _joined(contacts: Iterable[Mapping[str, Mapping[str, str]]]) -> dict[str, di
 
 def _fitting(entries: list[Entry]) -> int:
     """How many events go into one packet so that the largest packet stays under the item limit."""
-    sizes = [len(json.dumps(record, ensure_ascii=False).encode()) for record, _ in entries]
+    sizes = [len(json.dumps(record, ensure_ascii=False).encode()) for _, record, _ in entries]
     if sum(sizes) <= PACKET_BYTES:
         return len(entries)
     return max(1, PACKET_BYTES // max(sizes))

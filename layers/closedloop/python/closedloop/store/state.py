@@ -5,6 +5,7 @@
 | S#site        | CURRENT                     | a site's definition                                       |
 | S             | site                        | which sites there are                                     |
 | K#key-hash    | SITE                        | whose write key this is, and whether it is secret         |
+| O#origin      | SITE                        | that pages of this origin belong to a site                |
 | L#loop        | CURRENT, V#version          | a loop's definition, each version for ever                |
 | L             | loop                        | which loops there are                                     |
 | N#node        | E#strong or E#node          | evidence that two nodes belong together                   |
@@ -128,6 +129,13 @@ class State:
         self._put({**_key("S", site.site), "list": {"S": site.list_name}})
         for key, kind in ((site.write_key, "public"), *((key, "secret") for key in secret_keys)):
             self._put({**_key(f"K#{key_hash(key)}", "SITE"), "site": {"S": site.site}, "use": {"S": kind}, schema.BODY: {"S": body}})
+
+        for origin in site.origins:
+            self._put({**_key(f"O#{origin}", "SITE"), "site": {"S": site.site}})
+
+    def knows_origin(self, origin: str) -> bool:
+        """Whether pages of this origin belong to a site."""
+        return self._get(f"O#{origin}", "SITE", consistent=False) is not None
 
     def site(self, name: str) -> Site | None:
         item = self._get(f"S#{name}", "CURRENT", consistent=False)

@@ -1,0 +1,13 @@
+-- What became of the actions that gates asked for? The last word on each person and campaign counts.
+WITH ranked AS (
+  SELECT campaign, person, outcome,
+         row_number() OVER (PARTITION BY campaign, person ORDER BY
+           CASE outcome WHEN 'sent' THEN 0 WHEN 'pending' THEN 2 ELSE 1 END, decided_at DESC, id DESC) AS place
+  FROM decisions
+  WHERE kind = 'action'
+)
+SELECT campaign, outcome, count(*) AS people
+FROM ranked
+WHERE place = 1
+GROUP BY campaign, outcome
+ORDER BY campaign, outcome

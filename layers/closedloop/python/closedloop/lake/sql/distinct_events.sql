@@ -1,0 +1,11 @@
+-- Which facts do we have, each once? Of copies that differ, the one received first counts.
+SELECT id, site, door, type, name, visitor, known_id, ids_text, deal, occurred_at, received_at, late, channel, medium,
+       source, utm_campaign, grade, amount_minor, currency, form, told_campaign, of_loop, cost_day, traits
+FROM (
+  SELECT d.*, row_number() OVER (PARTITION BY d.id ORDER BY d.received_at, d.packet) AS copy
+  FROM events_delivered d
+  CROSS JOIN asked a
+  JOIN sites_asked s ON s.site = d.site
+  WHERE d.received_at <= a.as_of
+) copies
+WHERE copy = 1

@@ -1,0 +1,19 @@
+-- Which evidence says who is who? What only repeats the last word about a browser or a deal is left out.
+WITH told AS (
+  SELECT id, site, visitor, ids_text, deal, occurred_at,
+         CASE WHEN door = 'link' THEN 'click' ELSE 'told' END AS kind
+  FROM events
+  WHERE ids_text <> ''
+), placed AS (
+  SELECT id, site, visitor, ids_text, deal, occurred_at, kind,
+         lag(ids_text) OVER (PARTITION BY visitor, kind ORDER BY occurred_at, id) AS before_on_browser,
+         lag(ids_text) OVER (PARTITION BY deal, kind ORDER BY occurred_at, id) AS before_on_deal,
+         row_number() OVER (PARTITION BY ids_text ORDER BY occurred_at, id) AS time_named
+  FROM told
+)
+SELECT id, site, visitor, ids_text, deal, occurred_at, kind
+FROM placed
+WHERE time_named = 1
+   OR (visitor <> '' AND coalesce(before_on_browser, '') <> ids_text)
+   OR (deal <> '' AND coalesce(before_on_deal, '') <> ids_text)
+ORDER BY occurred_at, id

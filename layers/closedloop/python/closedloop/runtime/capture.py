@@ -1,0 +1,18 @@
+"""How a capture function carries one request: its flow, its doors, CORS and the reply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from closedloop.capture.flow import Doors, cors
+from closedloop.capture.request import Answer, Request
+from closedloop.runtime import doors, http
+
+
+def carry(event: dict[str, Any], context: Any, flow: Callable[[Request, Doors], Answer]) -> dict[str, Any]:
+    """Answer a gateway event by a flow that is handed the capture doors."""
+    return http.answered(
+        event, context, lambda request: flow(request, doors.capture()),
+        lambda request, answer: cors(request, answer, doors.keys().knows_origin),
+    )

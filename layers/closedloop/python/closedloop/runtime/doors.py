@@ -1,0 +1,205 @@
+"""Makes the clients and hands out the doors, once for each process."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+from closedloop.errors import NotDurable
+from closedloop.events.times import iso
+from closedloop.runtime import clock, settings
+from closedloop.store.calls import CallFailed, Dynamo
+from closedloop.store.ledger import FailedEvent, Ledger
+from closedloop.store.signed import DYNAMODB, SECRETS, Credentials, Service, SignedClient
+
+if TYPE_CHECKING:
+    from closedloop.capture.flow import Doors
+    from closedloop.capture.wire import Bad
+    from closedloop.lake.files import Files
+    from closedloop.sites.definition import Site
+    from closedloop.store.state import State
+
+Value = TypeVar("Value")
+FRESH_S = 60.0
+SECRET_FRESH_S = 300.0
+CODE_VERSION = "0.1.0"
+
+
+def _credentials() -> Credentials:
+    env = os.environ
+    return Credentials(env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env.get("AWS_SESSION_TOKEN", ""))
+
+
+@cache
+def _signed(service: Service) -> SignedClient:
+    env = os.environ
+    region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1"
+    endpoint = (
+        env.get(f"AWS_ENDPOINT_URL_{service.name.upper()}") or env.get("AWS_ENDPOINT_URL")
+        or f"https://{service.name}.{region}.amazonaws.com"
+    )
+    return SignedClient(service, region, endpoint, _credentials, clock.now, clock.wait)
+
+
+def dynamo() -> Dynamo:
+    """DynamoDB as the functions reach it: signed by the function's own role, one kept connection."""
+    return _signed(DYNAMODB)
+
+
+@cache
+def ledger() -> Ledger:
+    return Ledger(dynamo(), settings.settings()[settings.EVENTS_TABLE], clock.wait)
+
+
+@cache
+def state() -> State:
+    from closedloop.store.state import State
+
+    return State(dynamo(), settings.settings()[settings.STATE_TABLE])
+
+
+class _Fresh(Generic[Value]):
+    """A value that is read again when it is old; when reading fails, the old one serves on.
+
+    Units: seconds.
+    """
+
+    def __init__(self, read: Callable[[str], Value], fresh_s: float) -> None:
+        self._read = read
+        self._fresh_s = fresh_s
+        self._kept: dict[str, tuple[float, Value]] = {}
+
+    def __call__(self, name: str) -> Value:
+        kept = self._kept.get(name)
+        if kept is not None and time.monotonic() - kept[0] < self._fresh_s:
+            return kept[1]
+        try:
+            value = self._read(name)
+        except CallFailed as error:
+            if kept is not None:
+                return kept[1]
+            raise NotDurable(f"a setting could not be read: {error.code}") from error
+        if len(self._kept) > 1000:
+            self._kept.clear()
+        self._kept[name] = (time.monotonic(), value)
+        return value
+
+
+@cache
+def _secrets() -> _Fresh[Mapping[str, Any]]:
+    return _Fresh(
+        lambda name: dict(json.loads(_signed(SECRETS).call("GetSecretValue", {"SecretId": name})["SecretString"])),
+        SECRET_FRESH_S,
+    )
+
+
+def pepper() -> bytes:
+    """The installation's pepper, under which addresses become identifiers."""
+    return str(_installation_secret()["pepper"]).encode()
+
+
+def _installation_secret() -> Mapping[str, Any]:
+    return _secrets()(settings.settings()[settings.SECRET_NAME])
+
+
+def link_keys() -> list[bytes]:
+    """The keys that links in mails are signed with, the newest last; derived from the pepper unless they are set."""
+    import hmac
+
+    stated = _installation_secret().get("link_keys")
+    return [str(key).encode() for key in stated] if stated else [hmac.digest(pepper(), b"links", "sha256")]
+
+
+def site_secrets(site: str) -> Mapping[str, Any]:
+    """What outside systems sign with for one site; empty while nothing was set.
+
+    Errors: NotDurable when the secrets cannot be read.
+    """
+    name = settings.settings()[settings.SITE_SECRETS_PREFIX] + site
+    try:
+        return _secrets()(name)
+    except NotDurable as error:
+        cause = error.__cause__
+        if isinstance(cause, CallFailed) and cause.code == "ResourceNotFoundException":
+            return {}
+        raise
+
+
+class CachedKeys:
+    """Sites by key and by name, each looked up at most once a minute."""
+
+    def __init__(self, read: State) -> None:
+        self.site_of_key = _Fresh(read.site_of_key, FRESH_S)
+        self.site = _Fresh(read.site, FRESH_S)
+        self.knows_origin = _Fresh(read.knows_origin, FRESH_S)
+
+
+@cache
+def keys() -> CachedKeys:
+    return CachedKeys(state())
+
+
+def fail(site: str, door: str, bad: Sequence[Bad], received: datetime) -> None:
+    """Keep the bytes of events that cannot be used, with the reason."""
+    for one in bad:
+        ledger().fail(FailedEvent(f"{site}: {one.reason}", f"capture_{door}", CODE_VERSION, received, one.payload))
+
+
+def capture() -> Doors:
+    """What a capture function is handed."""
+    from closedloop.capture.flow import Doors
+
+    return Doors(keys=keys(), facts=ledger(), fail=fail, pepper=pepper(), now=clock.now, new_id=clock.new_id)
+
+
+# boto3, for the services that the capture path does not need.
+
+
+@cache
+def boto(service: str) -> Any:
+    """A boto3 client, which finds credentials wherever they are."""
+    import boto3
+    from botocore.config import Config
+
+    options: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 4}, "connect_timeout": 2}
+    if service == "s3" and os.environ.get("AWS_ENDPOINT_URL"):
+        options["s3"] = {"addressing_style": "path"}
+    return boto3.client(service, config=Config(**options))
+
+
+@cache
+def lake() -> Files:
+    from closedloop.lake.files import Files
+
+    return Files(boto("s3"), settings.settings()[settings.LAKE_BUCKET])
+
+
+@cache
+def reports() -> Files:
+    from closedloop.lake.files import Files
+
+    return Files(boto("s3"), settings.settings()[settings.REPORTS_BUCKET])
+
+
+def start_transitions(name: str, content: Mapping[str, Any]) -> bool:
+    """Start a run of the workflow; false when a run of this name was started before, which is as good."""
+    client = boto("stepfunctions")
+    try:
+        client.start_execution(
+            stateMachineArn=settings.settings()[settings.STAGE_TRANSITIONS_ARN], name=name,
+            input=json.dumps(content, sort_keys=True),
+        )
+    except client.exceptions.ExecutionAlreadyExists:
+        return False
+    return True
+
+
+def run_name(kind: str, moment: datetime) -> str:
+    """A run's name after its kind and time, such as tick-2026-11-24T06-00-00-000Z."""
+    return f"{kind}-{iso(moment).replace(':', '-').replace('.', '-')}"[:80]
+
