@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import os
 import sys
 import tomllib
 from dataclasses import dataclass
@@ -58,9 +59,10 @@ def snippet() -> Script:
 
 
 def build() -> Path:
-    """Write the tracker beside its handler. Building again changes nothing."""
-    TRACKER.write_text(tracker().text, encoding="ascii")
-    return TRACKER
+    """Write the tracker beside its handler. Building again, or twice at once, changes nothing."""
+    part = TRACKER.with_name(f"t.js.{os.getpid()}")
+    part.write_text(tracker().text, encoding="ascii")
+    return part.replace(TRACKER)
 
 
 def _minified(source: str) -> Script:

@@ -121,7 +121,7 @@
     me = { id: record.id || uuid(), user: record.user, group: record.group };
     waiting = (record.queue || []).concat(waiting);
     store({ id: me.id, consent: choice });
-    if (waiting.length) flushSoon();
+    more();
   }
 
   function forget() {
@@ -253,8 +253,7 @@
     }
     // A copy, for the page may go on changing the properties it gave.
     waiting.push(JSON.parse(text));
-    if (waiting.length >= BATCH_EVENTS && !failures) flush();
-    else flushSoon();
+    more();
   }
 
 
@@ -287,6 +286,11 @@
     if (!flushTimer) flushTimer = setTimeout(flush, FLUSH_MS);
   }
 
+  function more() {
+    if (waiting.length >= BATCH_EVENTS && !failures) flush();
+    else if (waiting.length) flushSoon();
+  }
+
   function flush() {
     flushTimer = clearTimeout(flushTimer);
     if (inFlight.length || !waiting.length) return;
@@ -302,7 +306,7 @@
       failures = 0;
       settle(events);
       if (!reply.ok) tell('refused, with status', reply.status);
-      if (waiting.length) flushSoon();
+      more();
     }).catch(function (failure) {
       if (inFlight !== events) return;
       inFlight = [];
