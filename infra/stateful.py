@@ -55,6 +55,7 @@ class StatefulStack(cdk.Stack):
             "LakeBucket": self.lake.bucket_name,
             "ReportsBucket": self.reports.bucket_name,
             "SecretName": self.secret_name,
+            "SiteSecretsPrefix": self.site_secrets_prefix,
         }.items():
             cdk.CfnOutput(self, name, value=value)
 

@@ -121,7 +121,7 @@ class StatelessStack(cdk.Stack):
             "PublicUrl",
             default=self._stage.public_url,
             allowed_pattern="^(https?://[^ ?#]+[^ ?#/])?$",
-            description="Where links in mails lead: the own domain before the API, no last slash. Empty: the API itself.",
+            description="Where links in mails lead: the own domain before the API. Empty: the API itself.",
         )
         named = cdk.CfnCondition(
             self, "HasPublicUrl", expression=cdk.Fn.condition_not(cdk.Fn.condition_equals(given.value_as_string, ""))
