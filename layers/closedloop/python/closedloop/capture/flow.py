@@ -32,6 +32,8 @@ class Keys(Protocol):
 
     def site(self, name: str) -> Site | None: ...
 
+    def site_of_origin(self, origin: str) -> str | None: ...
+
 
 class Facts(Protocol):
     """Takes facts for good.
@@ -80,7 +82,7 @@ def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent,
     sender = Sender(
         site=site, hasher=Hasher(doors.pepper, site.list_name), may_backfill=secret,
         visitor=cookie if SAFE.match(cookie) and not secret else "", new_visitor=doors.new_id() if browser else "",
-        objects=request.headers.get("sec-gpc") == "1",
+        objects=request.headers.get("sec-gpc") == "1", from_browser=browser,
     )
     if len(sent.events) > MOST_EVENTS:
         raise BadShape(f"batch: at most {MOST_EVENTS} events a request")
@@ -89,14 +91,14 @@ def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent,
     if not whole and bad:
         raise BadShape(bad[0].reason)
     if good:
-        doors.facts.append(pack(good, site=site.site, door=Door.BEACON, received_at=received, headers=_kept(request)))
+        doors.facts.append(pack(good, site=site.site, door=Door.BEACON, received_at=received, headers=kept_headers(request)))
     if bad:
         doors.fail(site.site, Door.BEACON.value, bad, received)
     content: dict[str, Any] = {"success": True}
     if bad:
         content["bad"] = [{"index": one.index, "reason": one.reason} for one in bad]
     visitor = sender.visitor or next((record["visitor"] for _, record, _ in good if "visitor" in record), "")
-    cookies = (_cookie(site, visitor),) if browser and visitor and not secret else ()
+    cookies = (cookie(site, visitor),) if browser and visitor and not secret else ()
     return Answer(200, as_json(200, content).body, cookies=cookies)
 
 
@@ -138,7 +140,7 @@ def _settings(request: Request, doors: Doors) -> Answer:
     return as_json(200, {"integrations": {"Segment.io": {"apiKey": key}}}, {"cache-control": "public, max-age=300"})
 
 
-def _kept(request: Request) -> dict[str, str]:
+def kept_headers(request: Request) -> dict[str, str]:
     """The headers that a packet keeps: the agent, from which the grade is read, and the network."""
     kept = {"agent": request.headers.get("user-agent", "")[:300]}
     if request.network:
@@ -146,7 +148,7 @@ def _kept(request: Request) -> dict[str, str]:
     return kept
 
 
-def _cookie(site: Site, visitor: str) -> str:
+def cookie(site: Site, visitor: str) -> str:
     domain = f"; Domain={site.cookie_domain}" if site.cookie_domain else ""
     return f"{COOKIE}={visitor}; Max-Age={COOKIE_AGE_S}; Path=/{domain}; Secure; SameSite=Lax; HttpOnly"
 

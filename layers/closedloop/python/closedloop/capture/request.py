@@ -30,7 +30,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What we answer."""
+    """What we answer; the body of an image is base64 text."""
 
     status: int
     body: str = ""

@@ -15,7 +15,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic_core import from_json
@@ -211,7 +210,7 @@ class Sender:
     """Who sent a body, as far as the door could tell.
 
     Shapes: `visitor` is the browser's own cookie, empty when there was none; `may_backfill` is true for a secret
-    key; `objects` is true when the browser says Sec-GPC.
+    key; `objects` is true when the browser says Sec-GPC; `from_browser` when a page sent it and not a server.
     """
 
     site: Site
@@ -220,6 +219,7 @@ class Sender:
     visitor: str = ""
     new_visitor: str = ""
     objects: bool = False
+    from_browser: bool = False
 
 
 def record(event: WireEvent, sender: Sender, source: str, received: datetime, sent: datetime | None) -> tuple[str, dict[str, Any], dict[str, dict[str, str]]]:
@@ -255,17 +255,24 @@ def record(event: WireEvent, sender: Sender, source: str, received: datetime, se
             contact["email"] = event.userId[:300]
     if not visitor and not identifiers and not anonymous:
         raise BadShape("anonymousId or userId: one of them is needed")
-    original = _aware(event.originalTimestamp or event.timestamp)
-    at, late = effective(original, _aware(event.sentAt or sent), received, may_backfill=sender.may_backfill)
+    original = aware(event.originalTimestamp or event.timestamp)
+    at, late = effective(original, aware(event.sentAt or sent), received, may_backfill=sender.may_backfill)
     entry: dict[str, Any] = {
         "id": f"{site.site}/{source}/{_message_id(event, received)}", "type": event.type,
         "name": (event.event or event.name or "")[:200], "at": iso(at), "properties": properties, "traits": traits,
-        "context": _context(context, stated),
+        "context": kept_context(context),
     }
     if visitor:
         entry["visitor"] = visitor
     if identifiers:
         entry["ids"] = identifiers
+    agent = context.get("userAgent")
+    if isinstance(agent, str) and agent:
+        entry["context"]["agent"] = agent[:300]
+    elif not sender.from_browser:
+        # A server tells of somebody else; its own agent says nothing of them.
+        entry["context"]["agent"] = ""
+        entry["context"]["stated_by"] = "owner" if sender.may_backfill else "server"
     if late:
         entry["late"] = True
     if original is not None:
@@ -307,14 +314,16 @@ def _message_id(event: WireEvent, received: datetime) -> str:
     return hashlib.sha256(f"{content}{minute}".encode()).hexdigest()[:40]
 
 
-def _aware(moment: datetime | None) -> datetime | None:
+def aware(moment: datetime | None) -> datetime | None:
+    """A time without a zone is taken as UTC."""
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
 
 
-def _context(context: Mapping[str, Any], consent: Mapping[str, Any]) -> dict[str, Any]:
+def kept_context(context: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a context that are kept, without parameters that may hold personal data."""
     kept = {name: context[name] for name in CONTEXT_FIELDS if context.get(name) is not None}
-    if consent:
-        kept["consent"] = consent
+    if "consent" in kept and not isinstance(kept["consent"], Mapping):
+        del kept["consent"]
     page = _mapping(context.get("page"))
     if page:
         cut = {name: page[name][:2000] for name in PAGE_FIELDS if isinstance(page.get(name), str)}

@@ -73,7 +73,7 @@ def event_of(packet: Packet, record: Mapping[str, Any]) -> Event:
             packet=packet.id,
             properties=record.get("properties", {}),
             traits=record.get("traits", {}),
-            context={**record.get("context", {}), **({"agent": packet.headers["agent"]} if "agent" in packet.headers else {})},
+            context={"agent": packet.headers.get("agent", ""), **record.get("context", {})},
             late=record.get("late", False),
         )
     except (KeyError, TypeError, ValueError) as error:

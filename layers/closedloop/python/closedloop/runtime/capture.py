@@ -14,5 +14,5 @@ def carry(event: dict[str, Any], context: Any, flow: Callable[[Request, Doors], 
     """Answer a gateway event by a flow that is handed the capture doors."""
     return http.answered(
         event, context, lambda request: flow(request, doors.capture()),
-        lambda request, answer: cors(request, answer, doors.keys().knows_origin),
+        lambda request, answer: cors(request, answer, lambda origin: doors.keys().site_of_origin(origin) is not None),
     )

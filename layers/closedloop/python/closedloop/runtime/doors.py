@@ -136,7 +136,7 @@ class CachedKeys:
     def __init__(self, read: State) -> None:
         self.site_of_key = _Fresh(read.site_of_key, FRESH_S)
         self.site = _Fresh(read.site, FRESH_S)
-        self.knows_origin = _Fresh(read.knows_origin, FRESH_S)
+        self.site_of_origin = _Fresh(read.site_of_origin, FRESH_S)
 
 
 @cache

@@ -54,6 +54,8 @@ def response(answer: Answer) -> dict[str, Any]:
         "headers": {"content-type": answer.content_type, "cache-control": "no-store", **answer.headers},
         "body": answer.body,
     }
+    if answer.content_type.startswith("image/"):
+        shaped["isBase64Encoded"] = True
     if answer.cookies:
         shaped["cookies"] = list(answer.cookies)
     return shaped

@@ -133,9 +133,10 @@ class State:
         for origin in site.origins:
             self._put({**_key(f"O#{origin}", "SITE"), "site": {"S": site.site}})
 
-    def knows_origin(self, origin: str) -> bool:
-        """Whether pages of this origin belong to a site."""
-        return self._get(f"O#{origin}", "SITE", consistent=False) is not None
+    def site_of_origin(self, origin: str) -> str | None:
+        """The name of the site that pages of this origin belong to."""
+        item = self._get(f"O#{origin}", "SITE", consistent=False)
+        return None if item is None else str(item["site"]["S"])
 
     def site(self, name: str) -> Site | None:
         item = self._get(f"S#{name}", "CURRENT", consistent=False)

@@ -1,0 +1,12 @@
+"""Comes from POST /v1/forms/{form}; appends one packet; goes to the ledger's stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from closedloop.capture.forms import accept_form
+from closedloop.runtime.capture import carry
+
+
+def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return carry(event, context, accept_form)

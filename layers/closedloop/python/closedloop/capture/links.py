@@ -1,0 +1,164 @@
+"""The links in our mails: signed tokens for click, open and unsubscribe, and what following one means."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from itsdangerous import BadData, URLSafeSerializer
+
+from closedloop.capture.flow import COOKIE, PIXEL, Doors, cookie, kept_headers
+from closedloop.capture.request import Answer, Request
+from closedloop.errors import NotDurable, NotFound
+from closedloop.events.event import EMAIL_CLICKED, EMAIL_OPENED, EMAIL_UNSUBSCRIBED, Door
+from closedloop.events.identifiers import SAFE
+from closedloop.events.packet import pack
+from closedloop.events.times import iso, parse
+from closedloop.sites.definition import Site
+
+CLICK, OPEN, UNSUBSCRIBE = "click", "open", "unsubscribe"
+PAGES = {
+    "ask": ("Unsubscribe", "配信停止", "Stop all mails from {title} to this address?", "{title} からのメールをこのアドレスへ送るのをやめますか?"),
+    "done": ("Unsubscribed", "配信を停止しました", "This address gets no more mails from {title}.", "このアドレスには {title} からのメールをお送りしません。"),
+    "gone": ("Not found", "見つかりません", "This link is not valid.", "このリンクは無効です。"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Mailed:
+    """What a link in a mail carries: whose mail it is, of which campaign, and where it leads.
+
+    Shapes: `person` is the address's identifier; `url` is empty but for clicks; `until` is an ISO time.
+    """
+
+    site: str
+    person: str
+    loop: str
+    campaign: str
+    until: str
+    url: str = ""
+
+
+class Tokens:
+    """Signs and reads tokens; the newest key signs, every live key is read, each purpose has its own salt."""
+
+    def __init__(self, keys: Sequence[bytes]) -> None:
+        self._keys = list(keys)
+
+    def sign(self, purpose: str, mailed: Mailed) -> str:
+        return str(URLSafeSerializer(self._keys, salt=purpose, signer_kwargs={"digest_method": _sha256}).dumps(asdict(mailed)))
+
+    def read(self, purpose: str, token: str) -> Mailed:
+        """What a token says.
+
+        Errors: NotFound when we did not sign it for this purpose.
+        """
+        try:
+            content = URLSafeSerializer(self._keys, salt=purpose, signer_kwargs={"digest_method": _sha256}).loads(token)
+            return Mailed(**content)
+        except (BadData, TypeError) as error:
+            raise NotFound("this link is not valid") from error
+
+
+def _sha256(data: bytes = b"") -> Any:
+    import hashlib
+
+    return hashlib.sha256(data)
+
+
+def may_lead_to(url: str, site: Site) -> bool:
+    """Whether a link of a mail may lead there: a plain web address on a host that the site lists.
+
+    Source: the evasions of open-redirect checks: user info, backslashes, control and non-ASCII characters.
+    """
+    if not url.isascii() or any(ord(sign) <= 32 or sign == "\\" for sign in url):
+        return False
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc
+        _ = parts.port
+    except ValueError:
+        return False
+    if "@" in host or not host:
+        return False
+    return (parts.scheme == "https" or f"{parts.scheme}://{host}" in site.origins) and site.allows_host(host)
+
+
+def follow(request: Request, doors: Doors, tokens: Tokens) -> Answer:
+    """Answer a link of a mail: lead a click on, count an open, stop the mails."""
+    purpose = {"l": CLICK, "o": OPEN, "u": UNSUBSCRIBE}.get(request.path.lstrip("/").partition("/")[0], "")
+    try:
+        mailed = tokens.read(purpose, request.path_values.get("token", ""))
+        site = doors.keys.site(mailed.site)
+        if site is None:
+            raise NotFound("this link is not valid")
+        return {CLICK: _click, OPEN: _open, UNSUBSCRIBE: _unsubscribe}[purpose](request, doors, mailed, site)
+    except NotFound:
+        return _page("gone", "", 404)
+
+
+def _click(request: Request, doors: Doors, mailed: Mailed, site: Site) -> Answer:
+    if not may_lead_to(mailed.url, site):
+        raise NotFound("this link leads to a host that the site does not list")
+    now = doors.now()
+    own = request.cookies.get(COOKIE, "")
+    visitor = own if SAFE.match(own) else doors.new_id()
+    cookies: tuple[str, ...] = ()
+    # An old link still leads on, but the mail gets no credit for it.
+    if now <= parse(mailed.until):
+        try:
+            _keep(request, doors, mailed, site, EMAIL_CLICKED, "" if request.method == "HEAD" else visitor, now)
+            cookies = (cookie(site, visitor),)
+        except NotDurable:
+            # The person is led on whatever our tables do.
+            cookies = ()
+    return Answer(302, headers={"location": mailed.url, "cache-control": "no-store"}, cookies=cookies)
+
+
+def _open(request: Request, doors: Doors, mailed: Mailed, site: Site) -> Answer:
+    try:
+        _keep(request, doors, mailed, site, EMAIL_OPENED, "", doors.now())
+    except NotDurable:
+        # A mail is shown whole, whatever our tables do.
+        return Answer(200, PIXEL, "image/gif")
+    return Answer(200, PIXEL, "image/gif", {"cache-control": "no-store, max-age=0"})
+
+
+def _unsubscribe(request: Request, doors: Doors, mailed: Mailed, site: Site) -> Answer:
+    """GET asks and changes nothing, since scanners follow links; POST acts.
+
+    Source: RFC 8058, one-click unsubscription.
+    """
+    if request.method != "POST":
+        return _page("ask", site.title, 200)
+    _keep(request, doors, mailed, site, EMAIL_UNSUBSCRIBED, "", doors.now())
+    return _page("done", site.title, 200)
+
+
+def _keep(request: Request, doors: Doors, mailed: Mailed, site: Site, name: str, visitor: str, now: datetime) -> None:
+    entry: dict[str, Any] = {
+        "id": f"{site.site}/link/{doors.new_id()}", "type": "track", "name": name, "at": iso(now), "ids": [mailed.person],
+        "properties": {"loop": mailed.loop, "campaign": mailed.campaign, **({"link": mailed.url.partition("?")[0]} if mailed.url else {})},
+        "context": {"method": request.method},
+    }
+    if visitor:
+        entry["visitor"] = visitor
+    subject = f"V#{site.site}#{visitor}" if visitor else f"I#{mailed.person}"
+    doors.facts.append(pack([(subject, entry, {})], site=site.site, door=Door.LINK, received_at=now, headers=kept_headers(request)))
+
+
+def _page(which: str, title: str, status: int) -> Answer:
+    english, japanese, text, text_ja = PAGES[which]
+    button = '<form method="post"><button>Unsubscribe / 配信停止</button></form>' if which == "ask" else ""
+    shown = html.escape(title)
+    body = (
+        f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{english}</title>'
+        "<style>body{font:1rem/1.6 sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color:#222}"
+        "button{font:inherit;padding:.6rem 1.2rem}</style>"
+        f"<h1>{english} / {japanese}</h1><p>{text.format(title=shown)}<br>{text_ja.format(title=shown)}</p>{button}"
+    )
+    return Answer(status, body, "text/html; charset=utf-8", {"referrer-policy": "no-referrer", "x-robots-tag": "noindex"})
