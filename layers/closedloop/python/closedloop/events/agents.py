@@ -23,7 +23,10 @@ RUSH = timedelta(seconds=20)
 RUSH_EVENTS = 20
 # How mail providers say that a machine fetched the picture: ours, SendGrid, Brevo, SparkPost.
 MACHINE_FLAGS = ("machine_open", "sg_machine_open", "proxy_open", "is_prefetched")
-SERVER_LIBRARIES = ("analytics-python", "analytics-node", "@segment/analytics-node", "rudder", "analytics-ruby", "analytics-go", "analytics-java", "analytics-php", "analytics.net")
+SERVER_LIBRARIES = (
+    "analytics-python", "analytics-node", "@segment/analytics-node", "analytics-ruby", "analytics-go", "analytics-java",
+    "analytics-php", "analytics.net", "rudder-sdk-python", "rudder-analytics-python", "@rudderstack/rudder-sdk-node",
+)
 
 
 class Grade(StrEnum):
@@ -67,7 +70,10 @@ def lists() -> Lists:
     patterns = (row["pattern"].replace("\\/", "/") for row in CRAWLER_USER_AGENTS_DATA)
     return Lists(
         tuple(
-            (re.compile(row["pattern"], re.IGNORECASE if row.get("plain") else 0), Evidence(Grade(row["grade"]), row["reason"]))
+            (
+                re.compile(row["pattern"], re.IGNORECASE if row.get("plain") else 0),
+                Evidence(Grade(row["grade"]), row["reason"]),
+            )
             for row in data["rules"]
         ),
         _compiled(pattern for pattern in patterns if pattern not in data["not_believed"]),
@@ -86,7 +92,7 @@ def _compiled(patterns: Iterable[str]) -> tuple[re.Pattern[str], ...]:
     others = []
     for pattern in patterns:
         word = re.sub(r"\\([^A-Za-z0-9])", r"\1", pattern)
-        if len(word) > 2 and re.escape(word).replace("\\", "") == pattern.replace("\\", "") and not re.search(r"(?<!\\)[][(){}|^$*+?.]", pattern):
+        if len(word) > 2 and not re.search(r"\\[A-Za-z0-9]|(?<!\\)[][(){}|^$*+?.]", pattern):
             tree.setdefault(word[0], {}).setdefault(word[1], []).append(word[2:])
         else:
             others.append(f"(?:{pattern})")
@@ -176,9 +182,8 @@ def _of_door(name: str, agent: str, context: Mapping[str, Any], door: str, count
         return grade_agent(told, count_test_browsers=count_test_browsers)
     if _is_server_library(context):
         return Evidence(Grade.LIKELY, "a server speaks of a person, without a secret key")
-    return worst(
-        grade_agent(each, count_test_browsers=count_test_browsers) for each in {agent: None, told: None} if each or not (agent or told)
-    )
+    agents = [each for each in (agent, told) if each] or [""]
+    return worst(grade_agent(each, count_test_browsers=count_test_browsers) for each in agents)
 
 
 def worst(evidences: Iterable[Evidence]) -> Evidence:
@@ -187,9 +192,9 @@ def worst(evidences: Iterable[Evidence]) -> Evidence:
 
 
 def grade_visitor(times: Sequence[datetime]) -> Evidence | None:
-    """Grade a visitor by pace: nobody reads more than a page a second for twenty seconds. Nothing when the pace is a person's.
+    """Grade a visitor by pace: nobody reads more than a page a second for twenty seconds.
 
-    Shapes: `times` of the visitor's events in any order.
+    Shapes: `times` of the visitor's events in any order; nothing is said of a pace that a person can keep.
     """
     ordered = sorted(times)
     for first, last in zip(ordered, ordered[RUSH_EVENTS:], strict=False):

@@ -155,12 +155,16 @@ def table() -> Table:
         alone, below, names,
         {kind: (row["channel"], row["medium"]) for kind, row in data["kinds"].items()},
         tuple(
-            ClickId(row["parameter"], row["channel"], row["medium"], row["source"], tuple(row.get("shared_with", ())), row.get("note", ""))
+            ClickId(
+                row["parameter"], row["channel"], row["medium"], row["source"],
+                tuple(row.get("shared_with", ())), row.get("note", ""),
+            )
             for row in data["click_ids"]
         ),
         tuple(
             Rule(row["channel"], row.get("kind", ""), *(
-                re.compile(f"(?:{row[part]})\\Z", re.DOTALL) if part in row else None for part in ("source", "medium", "campaign")
+                re.compile(f"(?:{row[part]})\\Z", re.DOTALL) if part in row else None
+                for part in ("source", "medium", "campaign")
             ))
             for row in data["rules"]
         ),
