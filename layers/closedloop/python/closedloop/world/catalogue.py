@@ -39,7 +39,7 @@ HOME = Page("/", "ノースウィンドポンプ", "Northwind Pumps")
 GUIDE = Page("/products/pumps/guide", "ポンプ選定ガイド", "Pump selection guide")
 PRIZE = Page("/campaign/prize", "秋のプレゼントキャンペーン", "Autumn prize draw")
 THANKS = Page("/thanks.html", "ありがとうございます", "Thank you")
-CASES = Page("/products/pumps/cases", "導入事例：浄水場の電力費を三分の一削減", "Case: a water works cut its cost by a third")
+CASES = Page("/products/pumps/cases", "導入事例：浄水場の省エネ", "Case: a water works cut its cost by a third")
 PRICES = Page("/products/pumps/price-list", "ポンプ価格表", "Pump price list")
 NEWS = Page("/news", "お知らせ", "News")
 
@@ -123,7 +123,8 @@ WINDOWS = (
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36 "
     "Edg/142.0.0.0",
     "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:145.0) Gecko/20100101 Firefox/145.0",
-    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.1 Safari/605.1.15",
+    "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.1 "
+    "Safari/605.1.15",
 )
 PHONES = (
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_7 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.1 "
@@ -143,8 +144,9 @@ CRAWLERS = (
 )
 
 JAPANESE_FAMILIES = (
-    ("佐藤", "sato"), ("鈴木", "suzuki"), ("高橋", "takahashi"), ("田中", "tanaka"), ("伊藤", "ito"), ("渡辺", "watanabe"),
-    ("山本", "yamamoto"), ("中村", "nakamura"), ("小林", "kobayashi"), ("加藤", "kato"), ("吉田", "yoshida"), ("山田", "yamada"),
+    ("佐藤", "sato"), ("鈴木", "suzuki"), ("高橋", "takahashi"), ("田中", "tanaka"), ("伊藤", "ito"),
+    ("渡辺", "watanabe"), ("山本", "yamamoto"), ("中村", "nakamura"), ("小林", "kobayashi"), ("加藤", "kato"),
+    ("吉田", "yoshida"), ("山田", "yamada"),
 )
 JAPANESE_GIVEN = (
     ("陽子", "yoko"), ("健", "ken"), ("直樹", "naoki"), ("美咲", "misaki"), ("大輔", "daisuke"), ("恵", "megumi"),

@@ -102,12 +102,15 @@ def write(world: World, folder: Path, on_progress: Callable[[int, int], None] = 
             reactions.writelines(f"{dumps(line)}\n" for line in story.reactions)
             seen["events"] += len(story.events)
             seen["bot_events"] += len(story.events) if who == "bot" else 0
-            for name, lines in (("forms", story.forms), ("mail", story.mail), ("deals", story.deals), ("reactions", story.reactions)):
-                seen[name] += len(lines)
+            seen["forms"] += len(story.forms)
+            seen["mail"] += len(story.mail)
+            seen["deals"] += len(story.deals)
+            seen["reactions"] += len(story.reactions)
             on_progress(done, total)
         for name, sorter in sorters.items():
             sorter.write(folder / name)
-    (folder / COSTS).write_text("".join(f"{dumps(cost.line)}\n" for cost in world.costs), encoding="utf-8", newline="\n")
+    costs = "".join(f"{dumps(cost.line)}\n" for cost in world.costs)
+    (folder / COSTS).write_text(costs, encoding="utf-8", newline="\n")
     counts = _counts(world, seen)
     _write_truth(world, counts, folder / TRUTH)
     return Written(folder, counts)

@@ -92,7 +92,8 @@ class World:
             c.PUMP_GUIDE: truth(c.PUMP_GUIDE, 0.0, len(readers), buyers, buyers),
             c.CASE_MAIL: truth(
                 c.CASE_MAIL, p.CASE_MAIL_EFFECT, len(movable),
-                sum(person.would_buy_anyway for person in movable), sum(person.would_buy_if_mailed for person in movable),
+                sum(person.would_buy_anyway for person in movable),
+                sum(person.would_buy_if_mailed for person in movable),
             ),
             c.PUMP_SEMINAR: truth(
                 c.PUMP_SEMINAR, p.PUMP_SEMINAR_EFFECT, len(guests),
@@ -157,7 +158,7 @@ def _costs(people: int, seed: int, calendar: Calendar) -> Iterator[Cost]:
         if day == p.DAYS:
             yield cost(c.PUMP_GUIDE, day, 1200)
             yield cost(c.PRIZE_DRAW, day, 2500)
-        if day % 10 == 0:
+        elif day % 10 == 0:
             yield cost(c.PRIZE_DRAW, day, rng.uniform(100, 200))
         if day == p.SEMINAR_DAYS_BEFORE:
             yield cost(c.PUMP_SEMINAR, day, 2250)

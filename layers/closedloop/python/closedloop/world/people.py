@@ -250,7 +250,8 @@ def draw_person(rng: Random, number: int, neighbour: Person | None) -> Person:
         outcome = Outcome.REFUNDED if rng.random() < 0.06 else Outcome.WON
         first_days, deal = _deal(rng, number, outcome, after_seminar=luck >= base)
     elif prospect and luck >= if_mailed and rng.random() < 0.1:
-        first_days, deal = _deal(rng, number, rng.choice((Outcome.LOST, Outcome.LOST, Outcome.OPEN)), after_seminar=False)
+        outcome = rng.choice((Outcome.LOST, Outcome.LOST, Outcome.OPEN))
+        first_days, deal = _deal(rng, number, outcome, after_seminar=False)
     if attends:
         first_days = max(first_days, SEMINAR_DAYS_BEFORE + rng.randint(6, 20))
     browsers = _browsers(rng, kind, neighbour)

@@ -102,7 +102,8 @@ def visit(
         if page is c.PRICES:
             now += timedelta(seconds=3)
             events.append(event(
-                rng, "track", browser, now, locale, context, event="Price List Viewed", properties={"product": "pn-200"},
+                rng, "track", browser, now, locale, context,
+                event="Price List Viewed", properties={"product": "pn-200"},
             ))
         before = f"{c.SITE}{page.path}"
         now += timedelta(milliseconds=round(1000 * min(240.0, 6 + rng.expovariate(1 / 40))))
@@ -251,20 +252,26 @@ def _tell_newsletters(rng: Random, story: Story, person: Person, calendar: Calen
         message = name(rng)
         if not person.reachable:
             story.mail.append(_mail(
-                rng, "bounce", at, person, campaign, message, type="bounce", status="5.1.1", reason="550 no such mailbox",
+                rng, "bounce", at, person, campaign, message,
+                type="bounce", status="5.1.1", reason="550 no such mailbox",
             ))
             return
         story.mail.append(_mail(rng, "delivered", at, person, campaign, message, response="250 OK"))
         if rng.random() < 0.2:
             prefetch = at + timedelta(seconds=rng.uniform(1, 8))
-            story.mail.append(_mail(rng, "open", prefetch, person, campaign, message, sg_machine_open=True, useragent="Mozilla/5.0"))
+            story.mail.append(_mail(
+                rng, "open", prefetch, person, campaign, message, sg_machine_open=True, useragent="Mozilla/5.0",
+            ))
         opened = at + timedelta(minutes=rng.uniform(3, 600))
         if rng.random() < 0.25 + person.propensities.click / 2:
-            story.mail.append(_mail(rng, "open", opened, person, campaign, message, sg_machine_open=False, useragent=IMAGE_PROXY))
+            story.mail.append(_mail(
+                rng, "open", opened, person, campaign, message, sg_machine_open=False, useragent=IMAGE_PROXY,
+            ))
             if rng.random() < person.propensities.click / 2:
                 browser, clicked = person.browsers[0], opened + timedelta(seconds=rng.uniform(5, 60))
                 story.mail.append(_mail(
-                    rng, "click", clicked, person, campaign, message, url=NEWSLETTER_LINK + campaign, useragent=browser.agent,
+                    rng, "click", clicked, person, campaign, message,
+                    url=NEWSLETTER_LINK + campaign, useragent=browser.agent,
                 ))
                 arrival = c.tagged("", source="newsletter", medium="email", name=campaign)
                 pages = [c.NEWS, *_pages(rng, person, 1, later=True)]
@@ -346,7 +353,8 @@ def react_to_mail(rng: Random, person: Person) -> list[Line]:
         deal = f"D-{person.number:06d}-M"
         amount = max(30, round(rng.lognormvariate(5.7, 0.5))) * 10_000
         minutes += rng.randint(1, 6) * 1440
-        lines.append(_reaction(person, minutes, "deal", _webhook(rng, "opened", None, person, deal, amount, "qualified")))
+        opened = _webhook(rng, "opened", None, person, deal, amount, "qualified")
+        lines.append(_reaction(person, minutes, "deal", opened))
         minutes += rng.randint(4, 12) * 1440
         kind, stage = ("won", "closed won") if moved else ("lost", "closed lost")
         lines.append(_reaction(person, minutes, "deal", _webhook(rng, kind, None, person, deal, amount, stage)))
@@ -365,7 +373,8 @@ def tell_looker(rng: Random, looker: Looker, calendar: Calendar) -> Story:
     arrivals = (*c.OTHER_SEARCHES, *c.PUMP_SEARCHES, *c.SOCIAL, *c.SITES, c.DIRECT)
     for day in days:
         pages = [c.HOME] * (rng.random() < 0.4) + rng.choices(pool, k=rng.randint(1, 3))
-        story.events += visit(rng, looker.browser, calendar.office(rng, day), looker.locale, rng.choice(arrivals), pages)[0]
+        start, arrival = calendar.office(rng, day), rng.choice(arrivals)
+        story.events += visit(rng, looker.browser, start, looker.locale, arrival, pages)[0]
     return story
 
 
