@@ -33,3 +33,33 @@ def outcome(run: str, number: int) -> str:
 def performed(run: str, number: int) -> str:
     """What was done for the people of one shard."""
     return f"{RUNS}{run}/performed-{number:05d}.json"
+
+
+def report_folder(site: str, loop: str, day: date) -> str:
+    """A loop's report as of one day, under the first site that the loop names."""
+    return f"reports/site={site}/loop={loop}/dt={day:%Y-%m-%d}/"
+
+
+def latest_report(site: str, loop: str) -> str:
+    """A loop's newest report, always at the same place."""
+    return f"reports/site={site}/loop={loop}/latest/"
+
+
+def curated_parquet(table: str, site: str, loop: str, day: date) -> str:
+    """One day of a table; the loop stands in the file's name, so two loops of a site do not overwrite each other."""
+    return f"curated/{table}/site={site}/dt={day:%Y-%m-%d}/{loop}.part-0.parquet"
+
+
+def curated_csv_folder(table: str, site: str) -> str:
+    """All CSV files of one site's table."""
+    return f"curated_csv/{table}/site={site}/"
+
+
+def curated_csv(table: str, site: str, loop: str, year: int) -> str:
+    """One year of a table, for machines."""
+    return f"{curated_csv_folder(table, site)}{loop}.part-{year}.csv"
+
+
+def quicksight_manifest(table: str) -> str:
+    """What QuickSight reads to find a table's CSV files."""
+    return f"manifests/quicksight/{table}.json"

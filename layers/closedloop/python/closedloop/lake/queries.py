@@ -1,0 +1,299 @@
+"""Asks the lake: files that were fetched to a folder in, facts out. The questions stand in sql/, one a file.
+
+The questions use plain SQL that Athena speaks too; only the loading below is DuckDB's own. What is asked about (the
+loop, its bounds, its days and campaigns) is handed over as small tables, so a question has no parameters.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import duckdb
+
+from closedloop.attribution.journeys import LOOKBACK
+from closedloop.events import event as names
+from closedloop.lake import layout
+from closedloop.loops.definition import Loop
+from closedloop.reports import facts as f
+from closedloop.reports.deals import DealFact, fold_deals
+from closedloop.reports.people import Identification, fits, holdings
+from closedloop.reports.touchpoints import MEETINGS, Meeting, touches
+from closedloop.sites.definition import Site
+
+SQL = Path(__file__).parent / "sql"
+
+# Facts that others do to a person, or that say nothing of what the person does: they are no activity.
+PASSIVE = (
+    names.EMAIL_SENT, names.EMAIL_DELIVERED, names.EMAIL_OPENED, names.EMAIL_BOUNCED, names.EMAIL_COMPLAINED,
+    names.EMAIL_UNSUBSCRIBED, names.DEAL_OPENED, names.DEAL_CHANGED, names.DEAL_WON, names.DEAL_LOST,
+    names.DEAL_REFUNDED, names.COST_REPORTED,
+)
+
+_EVENT_COLUMNS = """{id: 'VARCHAR', packet: 'VARCHAR', site: 'VARCHAR', door: 'VARCHAR', type: 'VARCHAR',
+ name: 'VARCHAR', visitor: 'VARCHAR', ids: 'VARCHAR[]', deal: 'VARCHAR', occurred_at: 'VARCHAR',
+ received_at: 'VARCHAR', late: 'BOOLEAN', channel: 'VARCHAR', medium: 'VARCHAR', source: 'VARCHAR',
+ campaign: 'VARCHAR', grade: 'VARCHAR', amount_minor: 'BIGINT', currency: 'VARCHAR', properties: 'VARCHAR',
+ traits: 'VARCHAR'}"""
+
+_LOAD_EVENTS = f"""
+CREATE TABLE events_delivered AS
+SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') AS name,
+       coalesce(visitor, '') AS visitor, coalesce(ids[1], '') AS known_id,
+       coalesce(array_to_string(ids, ' '), '') AS ids_text, coalesce(deal, '') AS deal,
+       CAST(left(occurred_at, 23) AS TIMESTAMP) AS occurred_at, CAST(left(received_at, 23) AS TIMESTAMP) AS received_at,
+       coalesce(late, false) AS late, coalesce(channel, '') AS channel, coalesce(medium, '') AS medium,
+       coalesce(source, '') AS source, coalesce(campaign, '') AS utm_campaign, coalesce(grade, '') AS grade,
+       amount_minor, coalesce(currency, '') AS currency,
+       coalesce(json_extract_string(properties, '$.form'), '') AS form,
+       coalesce(json_extract_string(properties, '$.campaign'), '') AS told_campaign,
+       coalesce(json_extract_string(properties, '$.loop'), '') AS of_loop,
+       coalesce(json_extract_string(properties, '$.day'), '') AS cost_day,
+       CASE WHEN type = 'identify' OR name = '{names.FORM_SUBMITTED}' THEN coalesce(traits, '') ELSE '' END AS traits
+FROM read_json($files, format = 'newline_delimited', columns = {_EVENT_COLUMNS})
+"""  # noqa: S608  made of our own constants
+
+_DECISION_COLUMNS = """{id: 'VARCHAR', kind: 'VARCHAR', person: 'VARCHAR', anchor: 'VARCHAR', loop: 'VARCHAR',
+ version: 'VARCHAR', gate: 'VARCHAR', campaign: 'VARCHAR', from_stage: 'VARCHAR', to_stage: 'VARCHAR',
+ outcome: 'VARCHAR', hold_kind: 'VARCHAR', reason: 'VARCHAR', arm: 'VARCHAR', at: 'VARCHAR', run: 'VARCHAR'}"""
+
+_LOAD_DECISIONS = f"""
+CREATE TABLE decisions_delivered AS
+SELECT id, kind, person, coalesce(anchor, '') AS anchor, loop, coalesce(version, '') AS version,
+       coalesce(gate, '') AS gate, coalesce(campaign, '') AS campaign, coalesce(from_stage, '') AS from_stage,
+       coalesce(to_stage, '') AS to_stage, coalesce(outcome, '') AS outcome, coalesce(hold_kind, '') AS hold_kind,
+       coalesce(reason, '') AS reason, coalesce(arm, '') AS arm, CAST(left("at", 23) AS TIMESTAMP) AS decided_at,
+       coalesce(run, '') AS run
+FROM read_json($files, format = 'newline_delimited', columns = {_DECISION_COLUMNS})
+"""  # noqa: S608  made of our own constants
+
+_TABLES = {
+    "asked": "loop VARCHAR, currency VARCHAR, home_site VARCHAR, as_of TIMESTAMP, starts_at TIMESTAMP, "
+             "until TIMESTAMP, lookback_starts_at TIMESTAMP, first_day VARCHAR, last_day VARCHAR",
+    "sites_asked": "site VARCHAR",
+    "days": "day DATE, week DATE, starts_at TIMESTAMP, ends_at TIMESTAMP",
+    "campaigns_asked": "campaign VARCHAR",
+    "gates_asked": "gate VARCHAR, from_stage VARCHAR, holdout DOUBLE",
+    "form_campaigns": "site VARCHAR, form VARCHAR, campaign VARCHAR",
+    "touch_names": "name VARCHAR, kind VARCHAR",
+    "passive_names": "name VARCHAR",
+    "person_map": "node VARCHAR, since TIMESTAMP, until TIMESTAMP, person VARCHAR",
+    "converted": "person VARCHAR",
+    "winners": "person VARCHAR, won_at TIMESTAMP",
+    "won_deals": "day DATE, person VARCHAR, stage VARCHAR, revenue_minor BIGINT, currency VARCHAR",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a report looks at: the period in the loop's own days, cut off at the moment of the report.
+
+    Shapes: `until` and `last_day` are the end of the period or the moment of the report, whichever is earlier.
+    """
+
+    as_of: datetime
+    starts_at: datetime
+    until: datetime
+    first_day: date
+    last_day: date
+    today: date
+
+
+def bounds(loop: Loop, as_of: datetime) -> Bounds:
+    """The bounds of a loop's report as of a moment."""
+    zone = ZoneInfo(loop.time_zone)
+    today = as_of.astimezone(zone).date()
+    end = _midnight(loop.period.end + timedelta(days=1), zone)
+    return Bounds(
+        as_of=as_of, starts_at=_midnight(loop.period.start, zone), until=min(end, as_of), first_day=loop.period.start,
+        last_day=min(loop.period.end, today), today=today,
+    )
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
+
+
+@contextmanager
+def engine(*, memory: str, spill: Path, threads: int = 2) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A DuckDB that keeps to its memory, spills to a folder, and loads nothing from the network."""
+    connection = duckdb.connect(":memory:", config={
+        "memory_limit": memory, "temp_directory": str(spill), "threads": threads,
+        "autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "TimeZone": "UTC",
+    })
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def gather(
+    connection: duckdb.DuckDBPyConnection, folder: Path, loop: Loop, sites: Mapping[str, Site], as_of: datetime
+) -> f.Facts:
+    """Everything a report of the loop is made of, from the lake's files under a folder.
+
+    Shapes: the folder holds `events/`, `decisions/` and `failed/` as the lake does; each may be missing.
+    """
+    lake = _Lake(connection)
+    edge = bounds(loop, as_of)
+    of_loop = [sites[name] for name in loop.sites if name in sites]
+    lake.load(folder)
+    lake.hand_over(loop, of_loop, edge)
+
+    lake.keep("events", "distinct_events")
+    lake.keep("decisions", "distinct_decisions")
+    told = [
+        Identification(id_, site, visitor, tuple(ids.split(" ")), deal, _utc(at), kind == "click")
+        for id_, site, visitor, ids, deal, at, kind in lake.ask("identifications")
+    ]
+    lake.fill("person_map", [(h.node, _naive(h.since), _naive(h.until), h.person) for h in holdings(told)])
+    lake.keep("acts", "acts")
+
+    deals = tuple(fold_deals(
+        DealFact(deal, site, name, person, _utc(at), amount, currency, id_)
+        for deal, site, name, person, at, amount, currency, id_ in lake.ask("deal_facts")
+    ))
+    won = [deal for deal in deals if deal.won_at is not None and edge.starts_at <= deal.won_at < edge.until]
+    lake.fill("winners", [(deal.person, _naive(deal.won_at)) for deal in won if deal.person and deal.won_at])
+    zone = ZoneInfo(loop.time_zone)
+    lake.fill("won_deals", [
+        (deal.won_at.astimezone(zone).date(), deal.person, loop.stages[-1], deal.revenue_minor,
+         deal.currency or loop.currency)
+        for deal in won if deal.won_at is not None
+    ])
+    lake.keep("new_persons", "new_persons")
+    new = lake.rows("SELECT person, named_at, day, week, back_30 FROM new_persons ORDER BY named_at, person")
+    lake.fill("converted", sorted({(row[0],) for row in new} | {(deal.person,) for deal in won if deal.person}))
+    lake.keep("origins", "origins")
+    fit = fits(lake.ask("attributes"), of_loop)
+    ((broken, paths),) = lake.ask("broken_paths")
+    ((known, in_loop, _),) = lake.ask("people_counts")
+    return f.Facts(
+        users=f.Users(*lake.ask("unique_users")[0]),
+        weeks=tuple(f.Week(*row) for row in lake.ask("weekly_users")),
+        first_days=tuple(f.FirstDay(day, week, people, int(b7), int(b30))
+                         for day, week, people, b7, b30 in lake.ask("returning_people")),
+        new_persons=tuple(f.NewPerson(person, _utc(at), day, week, fit.get(person, 0), bool(back))
+                          for person, at, day, week, back in new),
+        touches=touches((Meeting(person, id_, _utc(at), kind, campaign, channel, source)
+                         for person, id_, at, kind, campaign, channel, source in lake.ask("touchpoints")), loop),
+        deals=deals,
+        costs=tuple(f.CampaignCost(campaign, currency, int(amount))
+                    for campaign, currency, amount in lake.ask("costs")),
+        stages=tuple(f.StageCount(stage, int(i), int(o), int(now)) for stage, i, o, now in lake.ask("stage_flow")),
+        broken_paths=broken, paths=paths, persons_in_loop=in_loop, persons_known=known,
+        verdicts=tuple(f.VerdictCount(*row) for row in lake.ask("verdicts")),
+        advances_without_move=lake.ask("advances_without_move")[0][0],
+        arms=tuple(f.ArmCount(*row) for row in lake.ask("arms")),
+        mails=tuple(f.MailCount(campaign, name, bool(machine), people)
+                    for campaign, name, machine, people in lake.ask("mail_events")),
+        actions=tuple(f.ActionCount(*row) for row in lake.ask("actions")),
+        quality=replace(f.Quality(*lake.ask("quality")[0]), failed=_failed_lines(folder)),
+        funnel=tuple(
+            f.FunnelRow(site, day, name, stage, source, medium, campaign, int(entered), int(advanced), int(held),
+                        int(excluded), int(revenue), currency)
+            for site, day, name, stage, source, medium, campaign, entered, advanced, held, excluded, revenue, currency
+            in lake.ask("funnel_daily")
+        ),
+    )
+
+
+class _Lake:
+    """The tables of one report in one engine."""
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self._connection = connection
+
+    def load(self, folder: Path) -> None:
+        """Read what was delivered."""
+        for prefix, statement in ((layout.EVENTS, _LOAD_EVENTS), (layout.DECISIONS, _LOAD_DECISIONS)):
+            files = [str(file) for file in sorted((folder / prefix).glob("**/*.ndjson.gz"))]
+            if files:
+                self._connection.execute(statement, {"files": files})
+            else:
+                self._connection.execute(_empty(statement))
+
+    def hand_over(self, loop: Loop, sites: Sequence[Site], edge: Bounds) -> None:
+        """Write down what is asked about."""
+        for table, columns in _TABLES.items():
+            self._connection.execute(f"CREATE TABLE {table} ({columns})")
+        zone = ZoneInfo(loop.time_zone)
+        self.fill("asked", [(
+            loop.loop, loop.currency, loop.sites[0], _naive(edge.as_of), _naive(edge.starts_at), _naive(edge.until),
+            _naive(edge.starts_at - LOOKBACK), f"{edge.first_day}", f"{edge.last_day}",
+        )])
+        self.fill("sites_asked", [(name,) for name in loop.sites])
+        # Days run on past the period, so that a return after its end is seen.
+        whole = (max(edge.today, loop.period.end) - edge.first_day).days + 1
+        days = [edge.first_day + timedelta(days=number) for number in range(whole)]
+        self.fill("days", [
+            (day, day - timedelta(days=day.weekday()), _naive(_midnight(day, zone)),
+             _naive(_midnight(day + timedelta(days=1), zone)))
+            for day in days
+        ])
+        self.fill("campaigns_asked", [(campaign.name,) for campaign in loop.campaigns])
+        self.fill("gates_asked", [(gate.name, gate.from_, gate.holdout) for gate in loop.gates])
+        self.fill("form_campaigns", [(site.site, name, form.campaign) for site in sites
+                                     for name, form in site.forms.items() if form.campaign])
+        self.fill("touch_names", sorted(MEETINGS.items()))
+        self.fill("passive_names", [(name,) for name in PASSIVE])
+
+    def fill(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
+        """Put rows into a small table of ours."""
+        listed = list(rows)
+        width = len(_TABLES[table].split(", "))
+        marks = ", ".join("?" * width)
+        for start in range(0, len(listed), 500):
+            part = listed[start : start + 500]
+            values = ", ".join(f"({marks})" for _ in part)
+            flat = [value for row in part for value in row]
+            self._connection.execute(f"INSERT INTO {table} VALUES {values}", flat)  # noqa: S608  our own name
+
+    def ask(self, question: str) -> list[tuple[Any, ...]]:
+        """The answer to a question, by the name of its file."""
+        return self.rows(_sql(question))
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(statement).fetchall()
+
+    def keep(self, table: str, question: str) -> None:
+        """Keep an answer as a table, for the questions that build on it."""
+        self._connection.execute(f"CREATE TABLE {table} AS {_sql(question)}")
+
+
+def _sql(question: str) -> str:
+    return (SQL / f"{question}.sql").read_text(encoding="utf-8")
+
+
+def _empty(statement: str) -> str:
+    """The same table without a row, where no file was delivered."""
+    columns = _EVENT_COLUMNS if "events_delivered" in statement else _DECISION_COLUMNS
+    typed = ", ".join(
+        f'CAST(NULL AS {kind.strip().strip(chr(39))}) AS "{name.strip()}"'
+        for name, kind in (pair.split(":") for pair in columns.strip("{}").replace("\n", " ").split(","))
+    )
+    head, _, _ = statement.partition("FROM read_json")
+    return f"{head} FROM (SELECT {typed}) WHERE false"
+
+
+def _failed_lines(folder: Path) -> int:
+    """How many records the failed store holds."""
+    count = 0
+    for file in sorted((folder / layout.FAILED).glob("**/*.gz")):
+        with gzip.open(file, "rb") as lines:
+            count += sum(1 for _ in lines)
+    return count
+
+
+def _naive(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.astimezone(UTC).replace(tzinfo=None)
+
+
+def _utc(moment: datetime) -> datetime:
+    return moment.replace(tzinfo=UTC)

@@ -1,0 +1,179 @@
+"""What the lake answers about one loop as of one moment: counted facts, before any figure is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from closedloop.attribution.journeys import Touch
+from closedloop.reports.deals import Deal
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """Who looked at the pages in the period, by evidence that is not a machine's."""
+
+    known: int
+    anonymous: int
+    page_views: int
+    page_views_of_nobody: int
+
+
+@dataclass(frozen=True, slots=True)
+class Week:
+    """One week, named after its Monday."""
+
+    week: date
+    unique_users: int
+    page_views: int
+
+
+@dataclass(frozen=True, slots=True)
+class FirstDay:
+    """The people first seen on one day, and how many were active again on days 2-7 and 2-30."""
+
+    day: date
+    week: date
+    people: int
+    back_7: int
+    back_30: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewPerson:
+    """Somebody who became known in the period.
+
+    Units: `fit` is 0 to 100.
+    """
+
+    person: str
+    named_at: datetime
+    day: date
+    week: date
+    fit: int
+    back_30: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignCost:
+    campaign: str
+    currency: str
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageCount:
+    """One stage: how many entered it, left it, and stand there now."""
+
+    stage: str
+    entered: int
+    left: int
+    now: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictCount:
+    """How many persons a gate finally gave this verdict."""
+
+    gate: str
+    outcome: str
+    hold_kind: str
+    reason: str
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArmCount:
+    """The arms of one gate's experiment; `mixed` were merged from persons in different arms and are left out."""
+
+    gate: str
+    eligible: int
+    treated: int
+    holdout: int
+    mixed: int
+    treated_won: int
+    holdout_won: int
+
+
+@dataclass(frozen=True, slots=True)
+class MailCount:
+    campaign: str
+    name: str
+    machine: bool
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class ActionCount:
+    campaign: str
+    outcome: str
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good the data are: what was delivered, what counts, what is set apart.
+
+    Units: events; `failed` are lines of the failed store.
+    """
+
+    delivered: int
+    distinct_ids: int
+    counted: int
+    late: int
+    machine: int
+    page_views: int
+    human_page_views: int
+    cookieless: int
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class FunnelRow:
+    """One row of the table funnel_daily.
+
+    Units: people, and minor units of the currency.
+    """
+
+    site: str
+    day: date
+    loop: str
+    stage: str
+    source: str
+    medium: str
+    campaign: str
+    entered: int
+    advanced: int
+    held: int
+    excluded: int
+    revenue_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """Everything that a report is made of.
+
+    Shapes: `touches` are the touchpoints of everybody who won a deal or became known in the period, by person.
+    """
+
+    users: Users
+    weeks: tuple[Week, ...]
+    first_days: tuple[FirstDay, ...]
+    new_persons: tuple[NewPerson, ...]
+    touches: Mapping[str, tuple[Touch, ...]]
+    deals: tuple[Deal, ...]
+    costs: tuple[CampaignCost, ...]
+    stages: tuple[StageCount, ...]
+    broken_paths: int
+    paths: int
+    persons_in_loop: int
+    persons_known: int
+    verdicts: tuple[VerdictCount, ...]
+    advances_without_move: int
+    arms: tuple[ArmCount, ...]
+    mails: tuple[MailCount, ...]
+    actions: tuple[ActionCount, ...]
+    quality: Quality
+    funnel: tuple[FunnelRow, ...]

@@ -1,0 +1,102 @@
+"""Who is who in a report: persons from the lake's own evidence, and what the new ones are like."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from closedloop.events.event import Door, Event, EventType
+from closedloop.identity.evidence import Link, links_of
+from closedloop.identity.persons import Persons
+from closedloop.profiles.fit import fit_of
+from closedloop.sites.definition import Site
+
+ALWAYS = datetime(1, 1, 1, tzinfo=UTC)
+FOR_EVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Identification:
+    """An event that names somebody, with the nodes that it says belong together."""
+
+    id: str
+    site: str
+    visitor: str
+    ids: tuple[str, ...]
+    deal: str
+    at: datetime
+    by_click: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """Whose a node is, from a moment on until before another."""
+
+    node: str
+    since: datetime
+    until: datetime
+    person: str
+
+
+def holdings(told: Iterable[Identification]) -> list[Holding]:
+    """Whose every node is at every moment, by the product's own rules of identity."""
+    links: list[Link] = []
+    strong: set[str] = set()
+    for one in told:
+        strong.update(one.ids)
+        links.extend(links_of(_event(one)))
+    persons = Persons(links, sorted(strong))
+    held = [Holding(node, ALWAYS, FOR_EVER, person) for person, nodes in persons.nodes.items() for node in nodes]
+    moments: dict[str, set[datetime]] = {}
+    for link in links:
+        if link.node not in strong:
+            moments.setdefault(link.node, set()).add(link.at)
+    for node, seen in moments.items():
+        held.extend(_periods(persons, node, sorted(seen)))
+    return sorted(held, key=lambda h: (h.node, h.since))
+
+
+def _periods(persons: Persons, node: str, moments: list[datetime]) -> list[Holding]:
+    """A browser or a deal, cut where it changes hands."""
+    periods: list[Holding] = []
+    for at in moments:
+        owner = persons.owner(node, at)
+        if owner is None or (periods and periods[-1].person == owner):
+            continue
+        if periods:
+            last = periods.pop()
+            periods.append(Holding(node, last.since, at, last.person))
+        periods.append(Holding(node, at if periods else ALWAYS, FOR_EVER, owner))
+    return periods
+
+
+def _event(one: Identification) -> Event:
+    """The event again, as far as it speaks of identity."""
+    prefix = f"v:{one.site}:"
+    return Event(
+        id=one.id, site=one.site, type=EventType.IDENTIFY, name="",
+        visitor=one.visitor.removeprefix(prefix) or None, identifiers=one.ids,
+        deal=one.deal.removeprefix(f"deal:{one.site}:") or None, occurred_at=one.at, received_at=one.at,
+        door=Door.LINK if one.by_click else Door.BEACON, packet="", properties={}, traits={}, context={},
+    )
+
+
+def fits(said: Iterable[tuple[str, str]], sites: Iterable[Site]) -> dict[str, int]:
+    """How much each person is like the wanted people of the site where they fit best.
+
+    Shapes: `said` are person and traits as JSON text, oldest first; the last word on each attribute counts.
+    """
+    attributes: dict[str, dict[str, Any]] = {}
+    for person, traits in said:
+        known = attributes.setdefault(person, {})
+        known.update((name, value) for name, value in _mapping(traits).items() if value not in (None, ""))
+    listed = tuple(sites)
+    return {person: max((fit_of(known, site) for site in listed), default=0) for person, known in attributes.items()}
+
+
+def _mapping(text: str) -> Mapping[str, Any]:
+    read = json.loads(text)
+    return read if isinstance(read, Mapping) else {}

@@ -1,0 +1,67 @@
+"""The promises that every report keeps before anybody sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+
+from closedloop.errors import NotReconciled
+from closedloop.reports.facts import Facts
+from closedloop.reports.metrics import Check, Credits, Report
+
+RELATIONS = {"=": int.__eq__, "≥": int.__ge__}
+
+
+def reconciled(report: Report, facts: Facts, credits: Credits) -> Report:
+    """The report with its checks.
+
+    Errors: NotReconciled names the checks that do not hold; such a report is not published.
+    """
+    checks = tuple(_checks(report, facts, credits))
+    failed = tuple(f"{check.name}: {check.left} {check.relation} {check.right}" for check in checks if not check.holds)
+    if failed:
+        raise NotReconciled(failed)
+    return replace(report, reconciles=True, checks=checks)
+
+
+def _check(name: str, left: int, relation: str, right: int) -> Check:
+    return Check(name, left, relation, right, bool(RELATIONS[relation](left, right)))
+
+
+def _checks(report: Report, facts: Facts, credits: Credits) -> Iterator[Check]:
+    quality, people, money = facts.quality, report.people, report.money
+    yield _check("events_counted_once", quality.counted, "=", quality.distinct_ids)
+    yield _check("delivered_covers_counted", quality.delivered, "≥", quality.counted)
+    yield _check("page_views_cover_users", people.page_views, "≥", people.unique_users)
+    yield _check("users_are_known_or_anonymous", people.known + people.anonymous, "=", people.unique_users)
+    yield _check("persons_cover_new", people.persons_known, "≥", people.new_persons)
+    yield _check("new_cover_fit", people.new_persons, "≥", people.new_with_fit)
+    yield _check("campaigns_brought_all_new", sum(c.brought for c in report.campaigns), "=", people.new_persons)
+    yield _check("paths_whole", facts.broken_paths, "=", 0)
+    for stage in report.stages:
+        yield _check(f"stage_balance:{stage.stage}", stage.entered - stage.left, "=", stage.now)
+    yield _check("everybody_stands_somewhere", sum(stage.now for stage in report.stages), "=", facts.paths)
+    yield _check("paths_cover_persons", facts.paths, "≥", people.persons_in_loop)
+    yield _check("advances_moved", facts.advances_without_move, "=", 0)
+    for gate in report.gates:
+        said = sum(count.people for count in facts.verdicts if count.gate == gate.gate)
+        yield _check(f"verdicts_sum:{gate.gate}", gate.advanced + gate.held + gate.excluded, "=", said)
+    judged = sum(count.people for count in facts.verdicts)
+    yield _check("gates_cover_verdicts", sum(gate.judged for gate in report.gates), "=", judged)
+    for arms in facts.arms:
+        yield _check(f"arms_sum:{arms.gate}", arms.treated + arms.holdout + arms.mixed, "=", arms.eligible)
+    for rule, by_channel in credits.by_rule.items():
+        value = sum(share.value for share in by_channel.values())
+        yield _check(f"credit_is_revenue:{rule}", value, "=", money.revenue_minor)
+        whole = sum((share.conversions for share in by_channel.values()), Fraction(0))
+        yield Check(f"credit_is_deals:{rule}", int(whole), "=", money.deals_won, whole == money.deals_won)
+        shown = sum(getattr(campaign, rule).revenue_minor for campaign in report.campaigns)
+        yield _check(f"table_is_revenue:{rule}", shown, "=", money.revenue_minor)
+    apart = sum(foreign.revenue_minor for foreign in report.foreign)
+    yield _check("funnel_is_revenue", sum(row.revenue_minor for row in facts.funnel), "=", money.revenue_minor + apart)
+    entered = sum(stage.entered for stage in report.stages)
+    yield _check("stages_cover_funnel", entered, "≥", sum(row.entered for row in facts.funnel))
+    for mail in report.mails:
+        done = mail.sent + mail.pending + mail.failed + mail.unknown
+        yield _check(f"actions_sum:{mail.campaign}", mail.asked_for, "=", done)
