@@ -120,7 +120,8 @@ class Table:
         for start in range(len(labels)):
             rest = labels[start:]
             names = [".".join(rest), *(
-                ".".join([*rest[:cut], "*"]) for cut in range(max(1, len(rest) - 2), len(rest)) if ENDING.match(".".join(rest[cut:]))
+                ".".join([*rest[:cut], "*"])
+                for cut in range(max(1, len(rest) - 2), len(rest)) if ENDING.match(".".join(rest[cut:]))
             )]
             for name in names:
                 found = (self.alone.get(name) if start == 0 else None) or self.below.get(name)
