@@ -24,7 +24,7 @@ from selenium.webdriver.support.ui import WebDriverWait
 from functions.serve_tracker import handler
 from web import build
 
-KEY = "wk_kobayashi"
+KEY = "pk_kobayashi1"
 WAIT_S = 10
 REFUSES = 0  # the collector hangs up without an answer
 
@@ -97,10 +97,17 @@ class Collector:
 
 @dataclass
 class Site:
-    """The pages of a web property, by path, each with its own headers."""
+    """The pages of a web property, by path, each with its own headers; and what was asked for."""
 
     url: str = ""
     pages: dict[str, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
+    asked: list[str] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def asked_for(self, path: str) -> None:
+        """Wait until a browser has asked for this page."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: path in self.asked, timeout=WAIT_S), self.asked
 
     def page(self, path: str, head: str = "", body: str = "", html: str = "", **headers: str) -> str:
         text = f'<!doctype html><html {html}><head><meta charset="utf-8"><title>{path}</title>{head}</head>'
@@ -211,6 +218,9 @@ def site(domain: str) -> Iterator[Site]:
             path = self.path.partition("?")[0]
             if path == "/favicon.ico":
                 return self.reply(204)
+            with site.changed:
+                site.asked.append(path)
+                site.changed.notify_all()
             text, kind, headers = site.pages[path]
             return self.reply(200, text.encode(), Content_Type=kind, **headers)
 

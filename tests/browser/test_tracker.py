@@ -128,13 +128,47 @@ def test_a_router_that_redirects_or_keeps_its_state_adds_no_page_view(
     collector.event("page")
 
     browser.run("history.replaceState({scroll: 120}, ''); history.pushState({}, '', '#details')")
-    browser.run("history.pushState({}, '', '/old'); history.replaceState({}, '', '/new')")
+    browser.run("history.pushState({}, '', '/old'); setTimeout(() => history.replaceState({}, '', '/new'), 20)")
     collector.event("page", 2)
     browser.run("closedloop.track('Done')")
     browser.hide()
     collector.event("Done")
 
     assert [e["context"]["page"]["path"] for e in collector.events("page")] == ["/app", "/new"]
+
+
+def test_a_page_that_comes_back_from_the_cache_is_a_view_but_not_an_arrival(
+    browser: Browser, site: Site, collector: Collector, tag: Tag
+) -> None:
+    url = site.page("/list", tag())
+    browser.open(url + "?utm_source=yahoo")
+    browser.loaded()
+    browser.run("window.sameDocument = true")
+    browser.open(site.page("/item"))
+    browser.driver.back()
+    assert browser.until("return window.sameDocument"), "this browser was to keep the page"
+
+    browser.hide()
+    again = collector.event("page", 2)
+    assert again["context"]["page"]["referrer"] == url + "?utm_source=yahoo"
+
+
+def test_a_page_rendered_ahead_is_told_only_when_it_is_seen(
+    browser: Browser, site: Site, collector: Collector, tag: Tag
+) -> None:
+    next_url = site.page("/next", tag())
+    rules = '<script type="speculationrules">{"prerender": [{"urls": ["/next"], "eagerness": "immediate"}]}</script>'
+    browser.open(site.page("/", tag() + rules, f'<a href="{next_url}">next</a>'))
+    site.asked_for("/next")
+    collector.event("page")
+    clicked_at = browser.run("return new Date().toISOString()")
+    browser.driver.find_element("tag name", "a").click()
+    browser.until("return performance.getEntriesByType('navigation')[0].activationStart > 0")
+    browser.hide()
+
+    seen = collector.event("page", 2)
+    assert seen["context"]["page"]["path"] == "/next"
+    assert seen["timestamp"] >= clicked_at
 
 
 def test_a_page_that_calls_page_itself_is_counted_once(
