@@ -127,7 +127,7 @@ def _read_line(
 
 
 def _message_id(line: str, seen: Counter[bytes]) -> str:
-    """The content of the line, and which of its equals it is: equal lines are several requests, a second reading none."""
+    """The content of the line, and which of its equals it is: equal lines are several requests."""
     digest = hashlib.sha256(line.encode("utf-8", "surrogatepass")).digest()[:16]
     seen[digest] += 1
     return hashlib.sha256(digest + str(seen[digest]).encode()).hexdigest()[:32]

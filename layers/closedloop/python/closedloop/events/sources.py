@@ -28,7 +28,6 @@ RULE_DIRECT = "no referrer"
 WORD_CHARS = 200
 CLICK_ID_CHARS = 500
 URL_CHARS = 16_384
-HOST_CHARS = 253
 PARAMETERS = 500
 
 # Names that senders use for a charset. Only these are looked up: a codec's name out of a URL may name anything.
@@ -46,6 +45,9 @@ CHARSETS = {
 # Japanese EUC read as Shift_JIS turns into such runs; nobody searches in them by choice where kana are at hand.
 HALF_WIDTH = re.compile("[\uff61-\uff9f]")
 HALF_WIDTH_RUN = re.compile("[\uff61-\uff9f]{2}")
+# The replacement sign, and the characters that no standard assigns but cp932 and gb18030 give for stray bytes.
+UNREADABLE = re.compile("[\ufffd\ue000-\uf8ff]")
+HOST = re.compile(r"[\w.:-]{1,253}\Z")
 # Endings that '*' stands for: a country, a generic ending, or a country's second level.
 ENDING = re.compile(r"(?:com|net|cat|(?:com?|net?|org?|gen|info)\.[a-z]{2}|[a-z]{2})\Z")
 UTM = ("source", "medium", "campaign", "term", "content")
@@ -298,16 +300,14 @@ def read_word(value: str, declared: str = "", usual: str = "") -> str:
                 readings.append(raw.decode(charset))
         except UnicodeDecodeError:
             continue
-    clean = [reading for reading in readings if "\ufffd" not in reading]
-    # The first of the least suspicious; a reading with signs in place of characters would be a guess at the rest.
+    # The first of the least suspicious; one with signs in place of characters would be a guess at the rest.
+    clean = [reading for reading in readings if not UNREADABLE.search(reading)]
     return _word(min(clean, key=_suspicion)) if clean else ""
 
 
 def _suspicion(reading: str) -> int:
-    """How much a reading looks like another charset read wrongly: half-width katakana, characters nobody assigned."""
-    if HALF_WIDTH_RUN.search(reading) or any(unicodedata.category(c) == "Co" for c in reading):
-        return 2
-    return 1 if HALF_WIDTH.search(reading) else 0
+    """How much a reading looks like EUC-JP read as Shift_JIS: half-width katakana, in a run or among other letters."""
+    return 2 if HALF_WIDTH_RUN.search(reading) else 1 if HALF_WIDTH.search(reading) else 0
 
 
 def _word(text: str) -> str:
@@ -344,7 +344,7 @@ def _host(parts: SplitResult | None) -> str:
     if parts is None or parts.scheme not in ("http", "https", "android-app"):
         return ""
     host = (parts.hostname or "").rstrip(".")
-    return host if len(host) <= HOST_CHARS else ""
+    return host if HOST.match(host) else ""
 
 
 def _is_own(came: SplitResult | None, page: SplitResult | None, own_hosts: frozenset[str]) -> bool:
