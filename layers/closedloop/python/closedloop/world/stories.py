@@ -228,7 +228,7 @@ def _tell_visits(rng: Random, story: Story, person: Person, calendar: Calendar) 
                 userId=f"member-{person.number}", traits={"email": person.email, "firstName": person.first_name},
             ))
             told.add(browser.id)
-        elif prize and number > with_form:
+        elif prize and browser.id in told:
             _fill(rng, story, person, browser, now, "prize")
             prize = False
     return days[with_form]

@@ -5,7 +5,8 @@ The product never reads it; tests and demonstrations compare with it.
 
 from __future__ import annotations
 
-from typing import TypedDict
+# pydantic can check only this one before Python 3.12.
+from typing_extensions import TypedDict
 
 
 class BrowserTruth(TypedDict):
