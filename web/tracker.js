@@ -417,18 +417,35 @@
   }
 
   const startedForms = new WeakSet();
+  const submissionIds = new WeakMap();
 
   function formTouched(event) {
     const form = closest(event, 'form[data-closedloop-form]');
-    if (!form || startedForms.has(form)) return;
+    if (!form) return;
+    submissionIds.delete(form); // what is sent next is another submission
+    if (!startedForms.has(form)) formEvent('Form Started', form);
     startedForms.add(form);
-    formEvent('Form Started', form);
   }
 
   function formSent(event) {
     const form = closest(event, 'form[data-closedloop-form]');
-    // A form that posts to us is told by the collector, which knows whether it was accepted.
-    if (form && !/\/v1\/forms\//.test(form.getAttribute('action'))) formEvent('Form Submitted', form);
+    if (!form) return;
+    // A form that posts to the collector is told by the collector, which knows whether it was accepted.
+    if (/\/v1\/forms\//.test(form.getAttribute('action'))) addHiddenFields(form);
+    else formEvent('Form Submitted', form);
+  }
+
+  // Two clicks on the button are one submission. Whose it is, we say only with permission.
+  function addHiddenFields(form) {
+    if (!submissionIds.has(form)) submissionIds.set(form, uuid());
+    const hidden = { cl_write_key: site, cl_submission_id: submissionIds.get(form) };
+    if (me.id) Object.assign(hidden, { cl_anonymous_id: me.id, cl_page_url: location.href, cl_referrer: referrer });
+    Object.keys(hidden).forEach(function (name) {
+      const field = form.querySelector('input[name=' + name + ']') || form.appendChild(document.createElement('input'));
+      field.type = 'hidden';
+      field.name = name;
+      field.value = hidden[name];
+    });
   }
 
   // Which form, never what was typed into it.

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import parse_qsl
 
 import pytest
 from selenium import webdriver
@@ -102,12 +103,19 @@ class Site:
     url: str = ""
     pages: dict[str, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
+    posted: list[dict[str, str]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def asked_for(self, path: str) -> None:
         """Wait until a browser has asked for this page."""
         with self.changed:
             assert self.changed.wait_for(lambda: path in self.asked, timeout=WAIT_S), self.asked
+
+    def submission(self, count: int = 1) -> dict[str, str]:
+        """The fields of the form that was posted as number `count`."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.posted) >= count, timeout=WAIT_S), self.posted
+        return self.posted[count - 1]
 
     def page(self, path: str, head: str = "", body: str = "", html: str = "", **headers: str) -> str:
         text = f'<!doctype html><html {html}><head><meta charset="utf-8"><title>{path}</title>{head}</head>'
@@ -225,7 +233,10 @@ def site(domain: str) -> Iterator[Site]:
             return self.reply(200, text.encode(), Content_Type=kind, **headers)
 
         def do_POST(self) -> None:
-            self.rfile.read(int(self.headers["Content-Length"]))
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            with site.changed:
+                site.posted.append(dict(parse_qsl(body)))
+                site.changed.notify_all()
             self.reply(200, b"<title>thanks</title>", Content_Type="text/html")
 
     with serving(Serves, f"www.{domain}") as site.url:

@@ -222,20 +222,60 @@ def test_a_form_is_told_when_started_and_sent_but_never_what_was_typed(
     assert "hanako" not in sent and "s3cret" not in sent
 
 
+def a_form_of_ours(site: Site) -> str:
+    return (
+        f'<iframe name="answer"></iframe><form action="{site.url}/v1/forms/demo" method="post" target="answer" '
+        'data-closedloop-form="demo"><input name="company"></form>'
+    )
+
+
 def test_a_form_that_posts_to_the_collector_is_not_told_twice(
     browser: Browser, site: Site, collector: Collector, tag: Tag
 ) -> None:
-    form = (
-        f'<form action="{site.url}/v1/forms/demo" method="post" data-closedloop-form="demo">'
-        '<input name="company"></form>'
-    )
-    browser.open(site.page("/contact", tag(), form))
+    browser.open(site.page("/contact", tag(), a_form_of_ours(site)))
+    browser.loaded()
+    browser.driver.find_element("name", "company").send_keys("Kobayashi")
+    browser.run("document.forms[0].requestSubmit()")
+    site.submission()
+
+    browser.hide()
+    collector.event("Form Started")
+    assert collector.events("Form Submitted") == []
+
+
+def test_a_form_that_posts_to_the_collector_says_whose_it_is_and_which_submission(
+    browser: Browser, site: Site, collector: Collector, tag: Tag
+) -> None:
+    url = site.page("/contact", tag(), a_form_of_ours(site))
+    browser.open(url)
+    browser.loaded()
+    send = "document.forms[0].requestSubmit()"
+    browser.driver.find_element("name", "company").send_keys("Kobayashi")
+    browser.run(send)
+    first = site.submission(1)
+    browser.run(send)
+    again = site.submission(2)
+    browser.driver.find_element("name", "company").send_keys(" KK")
+    browser.run(send)
+    other = site.submission(3)
+    browser.hide()
+
+    assert first.pop("cl_anonymous_id") == collector.event("page")["anonymousId"]
+    assert UUID.match(first["cl_submission_id"])
+    assert again["cl_submission_id"] == first["cl_submission_id"], "a second click is the same submission"
+    assert other["cl_submission_id"] != first.pop("cl_submission_id")
+    assert first == {"company": "Kobayashi", "cl_write_key": KEY, "cl_page_url": url}
+
+
+def test_without_permission_a_form_does_not_say_whose_it_is(
+    browser: Browser, site: Site, collector: Collector, tag: Tag
+) -> None:
+    browser.open(site.page("/contact", tag(consent="opt_in"), a_form_of_ours(site)))
     browser.loaded()
     browser.driver.find_element("name", "company").send_keys("Kobayashi")
     browser.run("document.forms[0].requestSubmit()")
 
-    collector.event("Form Started")
-    assert collector.events("Form Submitted") == []
+    assert site.submission().keys() == {"company", "cl_write_key", "cl_submission_id"}
 
 
 @pytest.mark.parametrize("outage", [503, 429, REFUSES], ids=["answers 503", "answers 429", "refuses"])
