@@ -1,7 +1,7 @@
 """Make what pages load from its readable source: `python -m web.build`.
 
-The tracker goes beside the handler that serves it and is not committed. The loader is pasted into pages or hosted by
-the site, so it is printed when asked for: `python -m web.build --snippet`.
+The tracker goes beside the handler that serves it and is not committed. The loader and the gtag adapter are pasted
+into pages or hosted by the site, so they are printed when asked for: `python -m web.build snippet`, or `gtag`.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ def snippet() -> Script:
     return _minified((SOURCES / "snippet.js").read_text(encoding="ascii"))
 
 
+def gtag() -> Script:
+    """The adapter that hears what a page tells gtag."""
+    return _minified((SOURCES / "gtag.js").read_text(encoding="ascii"))
+
+
 def build() -> Path:
     """Write the tracker beside its handler. Building again, or twice at once, changes nothing."""
     part = TRACKER.with_name(f"t.js.{os.getpid()}")
@@ -70,8 +75,10 @@ def _minified(source: str) -> Script:
 
 
 def main(arguments: list[str]) -> None:
-    if arguments == ["--snippet"]:
-        print(snippet().text, end="")
+    printed = {"snippet": snippet, "gtag": gtag}
+    for name in arguments:
+        print(printed[name]().text, end="")
+    if arguments:
         return
     path, script = build(), tracker()
     print(f"{path.relative_to(ROOT)}: {len(script.text)} bytes, {script.gzipped_bytes} gzipped, {script.integrity}")

@@ -708,7 +708,45 @@ def test_the_loader_is_at_most_1_kb_with_its_tag_and_the_script_5_kb_gzipped() -
     assert build.tracker().gzipped_bytes <= 5120
 
 
-def test_neither_script_evaluates_text_as_code() -> None:
-    for script in (build.tracker(), build.snippet()):
+def test_the_loader_in_the_readme_is_the_one_that_is_built() -> None:
+    assert build.snippet().text.strip() in (build.ROOT / "web" / "README.md").read_text(encoding="utf-8")
+
+
+def test_a_page_that_speaks_gtag_is_heard(browser: Browser, site: Site, collector: Collector) -> None:
+    data = f'data-site="{KEY}" data-consent="opt_in" data-page="manual" data-endpoint="{collector.url}"'
+    adapter = site.script("/gtag.js", build.gtag().text)
+    head = (
+        "<script>window.dataLayer = []; function gtag() { dataLayer.push(arguments) }"
+        "gtag('js', new Date()); gtag('consent', 'default', {analytics_storage: 'denied', ad_storage: 'denied'})"
+        "</script>"
+        f'<script {data}>{build.snippet().text}</script><script src="{adapter}"></script>'
+    )
+    browser.open(site.page("/", head))
+    browser.loaded()
+    browser.run("""
+        gtag('consent', 'update', {analytics_storage: 'granted', ad_storage: 'denied'});
+        gtag('config', 'G-1', {user_id: 'c-1'});
+        gtag('event', 'page_view');
+        gtag('event', 'purchase', {transaction_id: 'o-7', value: 9800, currency: 'JPY', event_callback: () => 1});
+        gtag('event', 'price_list_opened', {lang: 'ja'});
+        dataLayer.push({event: 'gtm.js'}, null);
+    """)
+    browser.hide()
+    collector.event("Price List Opened")
+
+    assert [e.get("event", e["type"]) for e in collector.events()] == [
+        "Consent Updated",
+        "identify",
+        "page",
+        "Order Completed",
+        "Price List Opened",
+    ]
+    assert collector.event("Order Completed")["properties"] == {"order_id": "o-7", "revenue": 9800, "currency": "JPY"}
+    assert collector.event("identify")["userId"] == "c-1"
+    assert browser.run("return dataLayer.length") == 9, "Google's own script still finds everything"
+
+
+def test_no_script_evaluates_text_as_code() -> None:
+    for script in (build.tracker(), build.snippet(), build.gtag()):
         assert not re.search(r"\beval\b|\bFunction\(|innerHTML|document\.write", script.text)
         assert "</script" not in script.text
