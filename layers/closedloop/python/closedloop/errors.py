@@ -82,6 +82,18 @@ class NotDurable(TryAgain):
     """The facts could not be stored; the sender keeps them and sends them again."""
 
 
+class Throttled(TryAgain):
+    """An outside service asks for patience; nothing was done."""
+
+
+class MailRefused(Refused):
+    """The mail provider will not send this mail; an operator must look at the sender or the address."""
+
+
+class OutcomeUnknown(ClosedLoopError):
+    """Whether an effect happened is not known; a person must look before it is done again."""
+
+
 class ProfileMoved(TryAgain):
     """Somebody folded the same person meanwhile."""
 
@@ -96,6 +108,10 @@ class StageMoved(TryAgain):
     def __init__(self, person: str) -> None:
         super().__init__(f"position of {person} moved")
         self.person = person
+
+
+class ReportFailed(ClosedLoopError):
+    """The report function ended without a report; an operator must read its log."""
 
 
 class NotReconciled(ClosedLoopError):

@@ -78,12 +78,13 @@ def accept_deal(request: Request, doors: Doors, secrets: Secrets) -> Answer:
     named = (hasher.address(deal.email) if deal.email else None, hasher.user(deal.user_id) if deal.user_id else None)
     at, _ = effective(wire.aware(message.timestamp), None, received, may_backfill=True)
     money = {"amount_minor": deal.amount_minor, "currency": deal.currency, "stage": deal.stage and deal.stage[:100]}
-    entry = {
+    identifiers = [identifier for identifier in named if identifier]
+    entry: dict[str, Any] = {
         "id": f"{site.site}/crm/{safe(request.headers['webhook-id'])}", "type": "track", "name": NAMES[message.type],
-        "at": iso(at), "deal": deal.id, "ids": [identifier for identifier in named if identifier],
+        "at": iso(at), "deal": deal.id, "ids": identifiers,
         "properties": {name: value for name, value in money.items() if value is not None},
     }
-    contact = {entry["ids"][0]: {"email": deal.email}} if named[0] and deal.email else {}
+    contact = {identifiers[0]: {"email": deal.email}} if named[0] and deal.email else {}
     doors.facts.append(pack(
         [(f"D#{site.site}#{safe(deal.id)}", entry, contact)], site=site.site, door=Door.DEAL, received_at=received, headers={},
     ))

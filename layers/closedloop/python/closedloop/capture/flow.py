@@ -78,10 +78,10 @@ def accept_beacon(request: Request, doors: Doors) -> Answer:
 def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent, *, whole: bool) -> Answer:
     received = doors.now()
     browser = "origin" in request.headers or request.path.endswith(".gif")
-    cookie = request.cookies.get(COOKIE, "")
+    own = request.cookies.get(COOKIE, "")
     sender = Sender(
         site=site, hasher=Hasher(doors.pepper, site.list_name), may_backfill=secret,
-        visitor=cookie if SAFE.match(cookie) and not secret else "", new_visitor=doors.new_id() if browser else "",
+        visitor=own if SAFE.match(own) and not secret else "", new_visitor=doors.new_id() if browser else "",
         objects=request.headers.get("sec-gpc") == "1", from_browser=browser,
     )
     if len(sent.events) > MOST_EVENTS:

@@ -81,11 +81,11 @@ def read(request: Request) -> Submission:
             pairs = dict(parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=200))
         except (UnicodeDecodeError, ValueError) as error:
             raise BadShape("the form's fields cannot be read") from error
-        page = {"url": pairs.get("cl_page_url") or request.headers.get("referer", ""), "referrer": pairs.get("cl_referrer", "")}
+        stated = {"url": pairs.get("cl_page_url") or request.headers.get("referer", ""), "referrer": pairs.get("cl_referrer", "")}
         return Submission(
             fields={name: value for name, value in pairs.items() if not name.startswith("cl_") or name == HONEYPOT},
             submission_id=pairs.get("cl_submission_id", ""), visitor=pairs.get("cl_anonymous_id", ""),
-            key=request.query.get("writeKey", "") or pairs.get("cl_write_key", ""), page=page, consent={}, at=None,
+            key=request.query.get("writeKey", "") or pairs.get("cl_write_key", ""), page=stated, consent={}, at=None,
             wants_page=True,
         )
     try:

@@ -236,7 +236,9 @@ def record(event: WireEvent, sender: Sender, source: str, received: datetime, se
     context = event.context or {}
     stated = _mapping(context.get("consent"))
     anonymous = _must_stay_unknown(site, stated, sender.objects)
-    contact, traits, properties = {}, {}, {}
+    contact: dict[str, str] = {}
+    traits: dict[str, Any] = {}
+    properties: dict[str, Any] = {}
     for fields, kept in ((event.traits, traits), (context.get("traits"), traits), (event.properties, properties)):
         for name, value in _mapping(fields).items():
             if name.lower() in PERSONAL:

@@ -19,12 +19,12 @@ def weight(points: float, at: datetime, landmark: datetime = LANDMARK, half_life
 
     Units: points in, millionths of a point as of the landmark out.
     """
-    return round(points * 2.0 ** ((at - landmark) / half_life) * SCALE)
+    return round(points * math.exp2((at - landmark) / half_life) * SCALE)
 
 
 def score(total: int, at: datetime, landmark: datetime = LANDMARK, half_life: timedelta = HALF_LIFE) -> float:
     """What a sum is worth at a moment, in points."""
-    return total / SCALE * 2.0 ** (-((at - landmark) / half_life))
+    return total / SCALE * math.exp2(-((at - landmark) / half_life))
 
 
 def falls_below(

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from closedloop.errors import NotDurable
+from closedloop.errors import NotDurable, ReportFailed
 from closedloop.events.times import iso
 from closedloop.runtime import clock, settings
 from closedloop.store.calls import CallFailed, Dynamo
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from closedloop.capture.flow import Doors
     from closedloop.capture.wire import Bad
     from closedloop.lake.files import Files
+    from closedloop.lake.runs import RunFiles
+    from closedloop.loops.definition import Loop
+    from closedloop.loops.flow import MailDoors
     from closedloop.sites.definition import Site
     from closedloop.store.state import State
 
@@ -46,9 +49,18 @@ def _signed(service: Service) -> SignedClient:
     return SignedClient(service, region, endpoint, _credentials, clock.now, clock.wait)
 
 
+def _caller(service: Service) -> Dynamo:
+    """The signing client where the role's keys are at hand, as in Lambda; boto3 finds an operator's anywhere else."""
+    if "AWS_ACCESS_KEY_ID" in os.environ:
+        return _signed(service)
+    from closedloop.store.boto import BotoCalls
+
+    return BotoCalls(boto(service.name))
+
+
 def dynamo() -> Dynamo:
-    """DynamoDB as the functions reach it: signed by the function's own role, one kept connection."""
-    return _signed(DYNAMODB)
+    """DynamoDB, over one kept connection."""
+    return _caller(DYNAMODB)
 
 
 @cache
@@ -93,7 +105,7 @@ class _Fresh(Generic[Value]):
 @cache
 def _secrets() -> _Fresh[Mapping[str, Any]]:
     return _Fresh(
-        lambda name: dict(json.loads(_signed(SECRETS).call("GetSecretValue", {"SecretId": name})["SecretString"])),
+        lambda name: dict(json.loads(_caller(SECRETS).call("GetSecretValue", {"SecretId": name})["SecretString"])),
         SECRET_FRESH_S,
     )
 
@@ -163,13 +175,16 @@ def capture() -> Doors:
 @cache
 def boto(service: str) -> Any:
     """A boto3 client, which finds credentials wherever they are."""
-    import boto3
+    import boto3.session
     from botocore.config import Config
 
-    options: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": 4}, "connect_timeout": 2}
+    # A mail whose answer is lost may have gone out: it is never sent again blindly.
+    attempts = 1 if service == "sesv2" else 4
+    options: dict[str, Any] = {"retries": {"mode": "standard", "total_max_attempts": attempts}, "connect_timeout": 2}
     if service == "s3" and os.environ.get("AWS_ENDPOINT_URL"):
         options["s3"] = {"addressing_style": "path"}
-    return boto3.client(service, config=Config(**options))
+    make: Any = boto3.session.Session().client
+    return make(service, config=Config(**options))
 
 
 @cache
@@ -184,6 +199,97 @@ def reports() -> Files:
     from closedloop.lake.files import Files
 
     return Files(boto("s3"), settings.settings()[settings.REPORTS_BUCKET])
+
+
+@cache
+def runs() -> RunFiles:
+    from closedloop.lake.runs import RunFiles
+
+    return RunFiles(lake())
+
+
+@cache
+def _declared() -> _Fresh[Any]:
+    return _Fresh(lambda what: state().sites() if what == "sites" else state().loops(), FRESH_S)
+
+
+def sites() -> Mapping[str, Site]:
+    """Every site of the installation, read at most once a minute."""
+    found: Mapping[str, Site] = _declared()("sites")
+    return found
+
+
+def loops() -> list[Loop]:
+    """Every declared loop, read at most once a minute."""
+    found: list[Loop] = _declared()("loops")
+    return found
+
+
+def mail() -> MailDoors:
+    """What performing actions needs."""
+    from closedloop.capture.links import Tokens
+    from closedloop.loops.flow import MailDoors
+    from closedloop.runtime.mail import SesMailer, links_of
+
+    return MailDoors(
+        mailer=SesMailer(boto("sesv2")), links=links_of(Tokens(link_keys()), settings.settings()[settings.PUBLIC_URL]),
+        loops={loop.loop: loop for loop in loops()}, sites=sites(), now=clock.now,
+    )
+
+
+def put_site_secrets(site: str, values: Mapping[str, Any]) -> None:
+    """Keep what outside systems sign with for one site."""
+    client = boto("secretsmanager")
+    name = settings.settings()[settings.SITE_SECRETS_PREFIX] + site
+    text = json.dumps(dict(values), sort_keys=True)
+    try:
+        client.create_secret(Name=name, SecretString=text)
+    except client.exceptions.ResourceExistsException:
+        client.put_secret_value(SecretId=name, SecretString=text)
+    _secrets.cache_clear()
+
+
+def run_state(name: str) -> str:
+    """How a run of the workflow stands: RUNNING, SUCCEEDED, FAILED, TIMED_OUT or ABORTED."""
+    arn = settings.settings()[settings.STAGE_TRANSITIONS_ARN].replace(":stateMachine:", ":execution:") + f":{name}"
+    return str(boto("stepfunctions").describe_execution(executionArn=arn)["status"])
+
+
+def build_report(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Have report_loop build reports now, and give back what it answers."""
+    answer = boto("lambda").invoke(
+        FunctionName=settings.settings()[settings.REPORT_FUNCTION], Payload=json.dumps(dict(content)).encode()
+    )
+    payload = json.loads(answer["Payload"].read() or b"{}")
+    if answer.get("FunctionError"):
+        raise ReportFailed(str(payload.get("errorMessage") or payload))
+    return dict(payload)
+
+
+def outages() -> tuple[type[Exception], ...]:
+    """What botocore raises when a service cannot be reached or refuses."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    return BotoCoreError, ClientError
+
+
+def dead_letters(prefix: str) -> dict[str, int]:
+    """How many messages wait in each dead-letter queue of a deployment; only those with any."""
+    queues = boto("sqs")
+    waiting = {}
+    for url in queues.list_queues(QueueNamePrefix=prefix).get("QueueUrls", ()):
+        asked = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        count = int(asked["Attributes"]["ApproximateNumberOfMessages"])
+        if count:
+            waiting[url.rpartition("/")[2]] = count
+    return waiting
+
+
+def archived_events() -> int:
+    """How many distinct events the lake holds; for an operator's checks."""
+    from closedloop.lake.archive import archived_ids
+
+    return len(archived_ids(lake()))
 
 
 def start_transitions(name: str, content: Mapping[str, Any]) -> bool:

@@ -44,10 +44,12 @@ class Document:
 
     def line(self, path: Sequence[str | int]) -> int:
         """The line of the value at a path, or of the nearest thing around it."""
-        node, line = self.values, 1
+        node: Any = self.values
+        line = 1
         for step in path:
             try:
-                where = node.lc.key(step) if isinstance(node, dict) else node.lc.item(step)
+                marks = node.lc
+                where = marks.key(step) if isinstance(node, dict) else marks.item(step)
                 line, node = where[0] + 1, node[step]
             except (KeyError, IndexError, AttributeError, TypeError):
                 break

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from closedloop.errors import TryAgain
+
 THROTTLES = frozenset((
     "ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingError",
     "InternalServerError", "ServiceUnavailable", "TransactionInProgressException",
 ))
 
 
-class CallFailed(Exception):
+class CallFailed(TryAgain):
     """A call to DynamoDB was refused or did not come through.
 
     Shapes: `code` is the service's name for it; `reasons` are a cancelled transaction's codes, one for each item.

@@ -220,26 +220,35 @@ class State:
             return StoredProfile(0, None)
         return StoredProfile(int(item["version"]["N"]), profile_from(item[schema.BODY]["S"]))
 
-    def put_profile(self, profile: Profile, seen: int, due_at: datetime) -> None:
+    def put_profile(
+        self, profile: Profile, seen: int, due_at: datetime, contact: Mapping[str, str] | None = None
+    ) -> None:
         """Store a fold on the condition that nobody stored another since it was read, and mark the person due.
 
+        Shapes: `contact` is given only when it changed; both are written or neither.
         Errors: ProfileMoved.
         """
         if seen == 0:
             shard = due_shard(profile.person).partition("#")[2]
             self._put(_key(f"G#{profile.group}#{shard}", profile.person))
-        item = {
-            **_key(f"P#{profile.person}", "PROFILE"), "version": {"N": str(seen + 1)},
-            schema.BODY: {"S": profile.as_text()},
-            schema.DUE: {"S": due_shard(profile.person)}, schema.DUE_AT: {"S": iso(due_at)},
-        }
-        condition = "attribute_not_exists(#version)" if seen == 0 else "#version = :seen"
+        put = self._put_if(
+            {
+                **_key(f"P#{profile.person}", "PROFILE"), "version": {"N": str(seen + 1)},
+                schema.BODY: {"S": profile.as_text()},
+                schema.DUE: {"S": due_shard(profile.person)}, schema.DUE_AT: {"S": iso(due_at)},
+            },
+            "#version = :seen" if seen else "attribute_not_exists(#version)",
+            {"#version": "version"}, {":seen": {"N": str(seen)}} if seen else None,
+        )
         try:
-            self._dynamo.call("PutItem", {
-                "TableName": self._table, "Item": item, "ConditionExpression": condition,
-                "ExpressionAttributeNames": {"#version": "version"},
-                **({"ExpressionAttributeValues": {":seen": {"N": str(seen)}}} if seen else {}),
-            })
+            if contact is None:
+                self._dynamo.call("PutItem", put["Put"])
+            else:
+                clear = {"Put": {"TableName": self._table, "Item": {
+                    **_key(f"P#{profile.person}", "CONTACT"),
+                    schema.BODY: {"S": json.dumps(contact, ensure_ascii=False, sort_keys=True)},
+                }}}
+                self._dynamo.call("TransactWriteItems", {"TransactItems": [put, clear]})
         except CallFailed as error:
             if error.is_condition:
                 raise ProfileMoved(profile.person) from error
@@ -255,9 +264,6 @@ class State:
         """The clear name and address of a person; empty when none is held."""
         item = self._get(f"P#{person}", "CONTACT")
         return {} if item is None else dict(json.loads(item[schema.BODY]["S"]))
-
-    def put_contact(self, person: str, contact: Mapping[str, str]) -> None:
-        self._put({**_key(f"P#{person}", "CONTACT"), schema.BODY: {"S": json.dumps(contact, ensure_ascii=False, sort_keys=True)}})
 
     def suppress(self, identifier: str, reason: str, now: datetime) -> None:
         """Nobody mails this address again; the first reason stays."""
@@ -423,6 +429,15 @@ class State:
                 return False
             raise
         return True
+
+    def release(self, action: Action) -> None:
+        """Give a claimed action back, when it is certain that nothing was done."""
+        self._dynamo.call("UpdateItem", {
+            "TableName": self._table, "Key": _key(f"P#{action.person}", f"A#{action.key}"),
+            "UpdateExpression": "SET #outcome = :pending REMOVE claimed_at", "ConditionExpression": "#outcome = :claimed",
+            "ExpressionAttributeNames": {"#outcome": "outcome"},
+            "ExpressionAttributeValues": {":claimed": {"S": "claimed"}, ":pending": {"S": "pending"}},
+        })
 
     def suppressed(self, identifiers: Iterable[str]) -> str:
         """Why one of these addresses may not be mailed; empty when all may."""

@@ -1,0 +1,86 @@
+"""closedloop site: declare a site, look at it, keep its secrets."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from closedloop.cli import console
+from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, known_site, named
+from closedloop.errors import BadShape
+from closedloop.runtime import clock, doors
+from closedloop.sites.definition import Site, version_of
+from closedloop.sites.document import Document
+
+app = typer.Typer(no_args_is_help=True, help="Sites: what an owner declares of a web property.")
+
+
+@app.command(epilog="Example: closedloop site apply examples/sites/demo.yaml")
+def apply(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The site's YAML file.")],
+    dry_run: DryRun = False, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
+) -> None:
+    """Declare a site from its file; the first time, its secret keys are made."""
+    site = Document(file.read_text(encoding="utf-8"), str(file)).read_as(Site)
+    where = named(stage, outputs)
+    before = doors.state().site(site.site)
+    change = "new" if before is None else "unchanged" if version_of(before) == version_of(site) else "changed"
+    if not dry_run:
+        secrets = _secrets_of(site)
+        doors.state().put_site(site, [secrets["secret_key"]])
+    content = {"site": site.site, "version": version_of(site), "change": change, "written": not dry_run, "where": where}
+    console.as_json(content) if as_json else console.facts(f"site {site.site}", content)
+
+
+def _secrets_of(site: Site) -> dict[str, Any]:
+    """The site's secrets; what is missing is made once and then kept."""
+    secrets = dict(doors.site_secrets(site.site))
+    made = dict(secrets)
+    made.setdefault("secret_key", "sk_" + clock.new_secret().hex())
+    if "standard" in site.webhooks.deals:
+        made.setdefault("deals_standard", ["whsec_" + base64.b64encode(clock.new_secret()).decode()])
+    if made != secrets:
+        doors.put_site_secrets(site.site, made)
+    return made
+
+
+@app.command()
+def show(site: str, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None) -> None:
+    """Show a site as it was applied."""
+    named(stage, outputs)
+    content = known_site(site).model_dump(mode="json", by_alias=True)
+    console.as_json(content) if as_json else console.facts(f"site {site}", content)
+
+
+@app.command(epilog="Example: closedloop site snippet demo")
+def snippet(site: str, stage: Stage = None, outputs: Outputs = None) -> None:
+    """Print the line that goes into the site's pages."""
+    from closedloop.runtime import settings
+
+    named(stage, outputs)
+    endpoint = settings.settings()[settings.PUBLIC_URL]
+    print(f'<script async src="{endpoint}/t.js" data-site="{known_site(site).write_key}" data-endpoint="{endpoint}"></script>')
+
+
+@app.command(epilog="Example: closedloop site secrets demo --set sendgrid_key=MFkw...")
+def secrets(
+    site: str,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="NAME=VALUE, from the provider's console.")] = None,
+    show_values: Annotated[bool, typer.Option("--show", help="Print the values, not only the names.")] = False,
+    as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
+) -> None:
+    """List or set what outside systems sign with; values are shown only when asked for."""
+    named(stage, outputs)
+    kept = dict(doors.site_secrets(known_site(site).site))
+    for pair in set_ or ():
+        name, mark, value = pair.partition("=")
+        if not mark or not value:
+            raise BadShape(f"--set {pair}: expected NAME=VALUE")
+        kept[name] = value
+    if set_:
+        doors.put_site_secrets(site, kept)
+    content = kept if show_values else {name: "(set)" for name in kept}
+    console.as_json(content) if as_json else console.facts(f"secrets of {site}", content)

@@ -1,0 +1,48 @@
+"""The files that pass between the tasks of one run of the workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from closedloop.lake import layout
+from closedloop.lake.files import Files
+
+SHARD = 1000
+
+
+class RunFiles:
+    """What one run selected, decided and did, shard by shard; the same run writes the same names."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+
+    @property
+    def bucket(self) -> str:
+        return self._files.bucket
+
+    def put_people(self, run: str, people: Sequence[str]) -> str:
+        """Cut the people into shards; the name of the list of shards."""
+        shards = [people[start : start + SHARD] for start in range(0, len(people), SHARD)]
+        for number, shard in enumerate(shards):
+            self._files.put_json(layout.shard(run, number), list(shard))
+        self._files.put_json(layout.shards(run), [{"run": run, "shard": number} for number in range(len(shards))])
+        return layout.shards(run)
+
+    def people(self, run: str, shard: int) -> list[str]:
+        return list(self._files.get_json(layout.shard(run, shard)))
+
+    def put_outcome(self, run: str, shard: int, outcome: Mapping[str, Any]) -> None:
+        self._files.put_json(layout.outcome(run, shard), outcome)
+
+    def put_performed(self, run: str, shard: int, performed: Mapping[str, Any]) -> None:
+        self._files.put_json(layout.performed(run, shard), performed)
+
+    def outcomes(self, run: str) -> list[dict[str, Any]]:
+        """What each shard of a run came to."""
+        shards = self._files.get_json(layout.shards(run))
+        return [dict(self._files.get_json(layout.outcome(run, int(shard["shard"])))) for shard in shards]
+
+    def performed(self, run: str) -> list[dict[str, Any]]:
+        shards = self._files.get_json(layout.shards(run))
+        return [dict(self._files.get_json(layout.performed(run, int(shard["shard"])))) for shard in shards]

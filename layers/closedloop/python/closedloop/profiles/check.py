@@ -1,0 +1,64 @@
+"""Holds the live profiles against the ledger: everybody folded anew, and who differs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from closedloop.events.event import Event
+from closedloop.events.packet import Packet
+from closedloop.identity.evidence import links_of
+from closedloop.identity.persons import Persons
+from closedloop.profiles.fold import fold
+from closedloop.profiles.profile import Profile
+from closedloop.sites.definition import Site
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """How the live profiles stand: persons in the ledger, and the ids of those whose profile is another.
+
+    Units: `events` counts distinct ids.
+    """
+
+    events: int
+    packets: int
+    persons: int
+    stale: tuple[str, ...]
+
+
+def folded(packets: Iterable[Packet], sites: Mapping[str, Site]) -> tuple[Iterator[Profile], int, int]:
+    """Everybody's profile from the whole ledger, with the numbers of packets and of distinct events."""
+    every = list(packets)
+    events = [event for packet in every for event in packet.events]
+    strong = {identifier for event in events for identifier in event.identifiers}
+    persons = Persons((link for event in events for link in links_of(event)), strong)
+    theirs: dict[str, list[Event]] = {}
+    for event in events:
+        person = persons.owner_of(event)
+        if person is not None:
+            theirs.setdefault(person, []).append(event)
+
+    def profiles() -> Iterator[Profile]:
+        for person, own in sorted(theirs.items()):
+            known = next((sites[event.site] for event in own if event.site in sites), None)
+            if known is None:
+                continue
+            group = {name: site for name, site in sites.items() if site.list_name == known.list_name}
+            profile = fold(own, persons.nodes[person], group)
+            if profile is not None:
+                yield profile
+
+    return profiles(), len(every), len({event.id for event in events})
+
+
+def check(packets: Iterable[Packet], live: Callable[[str], Profile | None], sites: Mapping[str, Site]) -> Checked:
+    """Fold everybody anew and hold each against the live profile."""
+    profiles, packet_count, event_count = folded(packets, sites)
+    persons, stale = 0, []
+    for profile in profiles:
+        persons += 1
+        stored = live(profile.person)
+        if stored is None or stored.as_text() != profile.as_text():
+            stale.append(profile.person)
+    return Checked(event_count, packet_count, persons, tuple(stale))

@@ -1,0 +1,39 @@
+"""How the archiver carries one batch of either stream to the lake."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from closedloop.lake import layout
+from closedloop.lake.archive import archive_packets, archive_rows
+from closedloop.runtime import doors, observe, stream
+from closedloop.store import schema
+from closedloop.store.state import decision_row
+
+
+def archive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+    """Write what a batch holds; it is delivered again whole when the lake does not take it."""
+    records = list(stream.images(event))
+    if not records:
+        return stream.response(())
+    first = records[0][0]
+    kinds = [(image.get(schema.KIND, {}).get("S", ""), image) for _, image in records]
+    arrived = stream.packets(records, "archive_events")
+    count = archive_packets([packet for _, packet, _ in arrived], doors.sites(), first, doors.lake())
+    decisions = [decision_row(image) for kind, image in kinds if kind in schema.DECISION_KINDS]
+    archive_rows(layout.DECISIONS, decisions, first, doors.lake())
+    failures = [_failed_row(image) for kind, image in kinds if kind == schema.FAILED]
+    archive_rows(layout.FAILED, failures, first, doors.lake())
+    observe.note(context, "archived", events=count, decisions=len(decisions), failed=len(failures))
+    return stream.response(())
+
+
+def _failed_row(image: Mapping[str, Any]) -> dict[str, Any]:
+    body = image[schema.BODY]["B"]
+    return {
+        "at": image["received_at"]["S"], "id": image[schema.SK]["S"], "reason": image["reason"]["S"],
+        "handler": image["handler"]["S"], "code_version": image["code_version"]["S"],
+        "payload": body if isinstance(body, str) else base64.b64encode(body).decode(),
+    }

@@ -1,0 +1,71 @@
+"""Sends mails through Amazon SES v2, and makes the signed links that they carry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+
+from closedloop.capture.links import CLICK, OPEN, UNSUBSCRIBE, Mailed, Tokens
+from closedloop.errors import MailRefused, OutcomeUnknown, Throttled
+from closedloop.events.times import iso
+from closedloop.loops.actions import Links, WrittenMail, landing
+from closedloop.loops.definition import Campaign
+from closedloop.sites.definition import Site
+
+CREDIT = timedelta(days=90)
+
+
+class SesMailer:
+    """Sends through an SES v2 client that is handed in; the client must not retry a send by itself."""
+
+    def __init__(self, ses: Any) -> None:
+        self._ses = ses
+
+    def send(self, mail: WrittenMail) -> str:
+        """Send one mail once; SES's message id.
+
+        Errors: Throttled, MailRefused, OutcomeUnknown.
+        Source: Amazon SES API v2, SendEmail.
+        """
+        try:
+            answer = self._ses.send_email(
+                FromEmailAddress=mail.sender, Destination={"ToAddresses": [mail.to]},
+                Content={"Simple": {
+                    "Subject": {"Data": mail.subject, "Charset": "UTF-8"},
+                    "Body": {
+                        "Text": {"Data": mail.text, "Charset": "UTF-8"}, "Html": {"Data": mail.html, "Charset": "UTF-8"},
+                    },
+                    "Headers": [{"Name": name, "Value": value} for name, value in mail.headers.items()],
+                }},
+                EmailTags=[{"Name": name, "Value": value} for name, value in mail.tags.items()],
+            )
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code in ("TooManyRequestsException", "ThrottlingException", "LimitExceededException"):
+                raise Throttled(code) from error
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] < 500:
+                raise MailRefused(f"the mail provider refused it: {code}") from error
+            raise OutcomeUnknown(f"the mail provider answered {code}") from error
+        except (EndpointConnectionError, ConnectTimeoutError) as error:
+            raise Throttled(type(error).__name__) from error
+        except BotoCoreError as error:
+            raise OutcomeUnknown(f"no answer from the mail provider: {type(error).__name__}") from error
+        return str(answer["MessageId"])
+
+
+def links_of(tokens: Tokens, public_url: str) -> Callable[[Site, str, str, Campaign, datetime], Links]:
+    """Makes the links of one person's mail: they carry the address's identifier, never the address."""
+
+    def links(site: Site, identifier: str, loop: str, campaign: Campaign, now: datetime) -> Links:
+        url = landing(campaign.mail.link, campaign.name) if campaign.mail else ""
+        click = Mailed(site.site, identifier, loop, campaign.name, iso(now + CREDIT), url)
+        plain = Mailed(site.site, identifier, loop, campaign.name, iso(now + CREDIT))
+        return Links(
+            click=f"{public_url}/l/{tokens.sign(CLICK, click)}", open=f"{public_url}/o/{tokens.sign(OPEN, plain)}",
+            unsubscribe=f"{public_url}/u/{tokens.sign(UNSUBSCRIBE, plain)}",
+        )
+
+    return links
