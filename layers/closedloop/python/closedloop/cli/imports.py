@@ -8,7 +8,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -81,7 +81,7 @@ def _lines(file: Path, on_bytes: object) -> Iterator[str]:
     with file.open("rb") as raw:
         packed = raw.read(2) == wire.GZIP
         raw.seek(0)
-        opened: IO[bytes] = gzip.open(raw) if packed else raw
+        opened: Any = gzip.open(raw) if packed else raw
         with io.TextIOWrapper(opened, encoding="utf-8", errors="replace", newline="\n") as text:
             for line in text:
                 yield line

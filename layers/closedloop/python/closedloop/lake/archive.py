@@ -34,7 +34,7 @@ def archive_packets(packets: Sequence[Packet], sites: Mapping[str, Site], first:
 
 def archived_ids(files: Files) -> set[str]:
     """The ids of all events that the lake holds."""
-    found = set()
+    found: set[str] = set()
     for key in files.keys(layout.EVENTS):
         found.update(json.loads(line)["id"] for line in gzip.decompress(files.get(key)).splitlines())
     return found

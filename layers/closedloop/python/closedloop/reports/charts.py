@@ -32,6 +32,8 @@ CONFIG: Spec = {
                "offset": 8},
     "bar": {"cornerRadiusEnd": 3},
 }
+# Weeks are texts, so that no time zone of the process moves them.
+_WEEKS: Spec = {"labelAngle": 0, "labelOverlap": True, "labelExpr": "replace(slice(datum.value, 5), '-', '/')"}
 _ID = re.compile(r'\bid="([^"]+)"')
 
 
@@ -89,6 +91,7 @@ def _pace(report: Report, number: int, words: Words) -> Spec | None:
         180, data={"values": values}, mark={"type": "line", "interpolate": "linear"},
         encoding={
             "x": {"field": "day", "type": "temporal", "title": None,
+                  "scale": {"type": "utc"},
                   "axis": {"format": words.get("day_format"), "labelAngle": 0, "grid": False, "tickCount": 6}},
             "y": {"field": "value", "type": "quantitative", "title": None, "axis": {"tickCount": 4, "format": "~s"}},
             "color": {"field": "what", "type": "nominal",
@@ -140,8 +143,7 @@ def _weeks(report: Report, words: Words) -> Spec | None:
     return _spec(
         220, data={"values": values}, mark={"type": "bar", "cornerRadiusEnd": 2},
         encoding={
-            "x": {"field": "week", "type": "ordinal", "timeUnit": "yearmonthdate", "title": words.get("week_of"),
-                  "axis": {"format": words.get("day_format"), "labelAngle": 0, "labelOverlap": True}},
+            "x": {"field": "week", "type": "ordinal", "title": words.get("week_of"), "axis": _WEEKS},
             "xOffset": {"field": "what", "sort": [users, new]},
             "y": {"field": "people", "type": "quantitative", "title": words.get("people_unit"),
                   "axis": {"tickCount": 5, "format": ",d"}},
@@ -160,8 +162,7 @@ def _repeat(report: Report, words: Words) -> Spec | None:
         layer=[{"mark": {"type": "line", "color": ACCENT, "strokeWidth": 2}},
                {"mark": {"type": "point", "filled": True, "size": 60, "color": ACCENT}}],
         encoding={
-            "x": {"field": "week", "type": "ordinal", "timeUnit": "yearmonthdate", "title": words.get("week_first_seen"),
-                  "axis": {"format": words.get("day_format"), "labelAngle": 0, "labelOverlap": True}},
+            "x": {"field": "week", "type": "ordinal", "title": words.get("week_first_seen"), "axis": _WEEKS},
             "y": {"field": "share", "type": "quantitative", "title": None,
                   "axis": {"format": ".0%", "tickCount": 5}, "scale": {"zero": True}},
         },

@@ -1,0 +1,150 @@
+"""Builds a loop's report from a folder of the lake and writes its files, so that a reader never sees half of one.
+
+The tree, in the bucket of the reports; SITE is the first site that the loop names:
+
+    reports/site=SITE/loop=LOOP/dt=DAY/{index.html,index.ja.html,summary.json,human/*.csv}
+    reports/site=SITE/loop=LOOP/latest/{summary.json,index.ja.html,index.html}
+    curated/funnel_daily/site=S/dt=DAY/LOOP.part-0.parquet
+    curated_csv/funnel_daily/site=S/LOOP.part-YEAR.csv
+    manifests/quicksight/funnel_daily.json
+
+Several loops share a site, so the loop stands in the path of its report and in the names of its files. Order of
+writing: data, summary, manifest, `latest/` last. Names are fixed and nothing in the files depends on the clock or the
+machine: the same lake as of the same moment gives the same bytes, and a second run overwrites the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+import duckdb
+
+from closedloop.lake import layout
+from closedloop.lake.queries import engine, gather
+from closedloop.loops.definition import Loop
+from closedloop.reports.facts import FunnelRow
+from closedloop.reports.metrics import SUMMARY, Report, credits_of, measure
+from closedloop.reports.page import FILE_NAMES, csv_name, page
+from closedloop.reports.reconcile import reconciled
+from closedloop.reports.tables import funnel_csv, human_csv, quicksight_manifest, tables
+from closedloop.reports.words import Language, Words
+from closedloop.sites.definition import Site
+
+MEMORY = "900MB"
+TABLE = "funnel_daily"
+RECOMPUTED = timedelta(days=7)
+HTML, JSON, CSV = "text/html; charset=utf-8", "application/json", "text/csv; charset=utf-8"
+PARQUET = "application/vnd.apache.parquet"
+
+_FUNNEL = """loop VARCHAR, stage VARCHAR, source VARCHAR, medium VARCHAR, campaign VARCHAR, entered BIGINT,
+ advanced BIGINT, held BIGINT, excluded BIGINT, revenue_minor BIGINT, currency VARCHAR, as_of TIMESTAMP"""
+
+
+class Publish(Protocol):
+    """The door to the bucket of the reports."""
+
+    def __call__(self, key: str, body: bytes, content_type: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One file of a report."""
+
+    key: str
+    body: bytes
+    content_type: str
+
+
+def build(
+    loop: Loop, sites: Mapping[str, Site], lake_folder: Path, as_of: datetime, publish: Publish, *, bucket: str,
+    memory: str = MEMORY,
+) -> Report:
+    """Report on one loop as of one moment, from the lake's files, and publish it.
+
+    Shapes: `sites` are all that the caller knows, the loop's among them; the manifest names them all.
+    Errors: NotReconciled, and then nothing is published.
+    """
+    report, files = prepared(loop, sites, lake_folder, as_of, bucket=bucket, memory=memory)
+    for file in files:
+        publish(file.key, file.body, file.content_type)
+    return report
+
+
+def prepared(
+    loop: Loop, sites: Mapping[str, Site], lake_folder: Path, as_of: datetime, *, bucket: str, memory: str = MEMORY
+) -> tuple[Report, list[File]]:
+    """A report and its files in the order in which they are written.
+
+    Errors: NotReconciled.
+    """
+    with TemporaryDirectory() as spill, engine(memory=memory, spill=Path(spill)) as connection:
+        facts = gather(connection, lake_folder, loop, sites, as_of)
+        credits = credits_of(loop, facts, as_of)
+        report = reconciled(measure(loop, facts, as_of, credits), facts, credits)
+        data = list(_data(connection, report, facts.funnel, Path(spill)))
+    return report, [*data, *_report(report, loop.sites[0], list(_manifest(sites, bucket)))]
+
+
+def _data(
+    connection: duckdb.DuckDBPyConnection, report: Report, rows: Iterable[FunnelRow], folder: Path
+) -> Iterator[File]:
+    """The daily table: the last days as Parquet, the whole of each year as CSV. Older days stand as they were."""
+    of_day: dict[tuple[str, date], list[FunnelRow]] = {}
+    of_year: dict[tuple[str, int], list[FunnelRow]] = {(site, report.starts.year): [] for site in report.sites}
+    for row in rows:
+        of_day.setdefault((row.site, row.day), []).append(row)
+        of_year.setdefault((row.site, row.day.year), []).append(row)
+    for (site, day), listed in sorted(of_day.items()):
+        if day > report.day - RECOMPUTED:
+            yield File(layout.curated_parquet(TABLE, site, report.loop, day),
+                       _parquet(connection, listed, report.as_of, folder), PARQUET)
+    for (site, year), listed in sorted(of_year.items()):
+        yield File(layout.curated_csv(TABLE, site, report.loop, year), funnel_csv(listed, report.as_of), CSV)
+
+
+def _parquet(
+    connection: duckdb.DuckDBPyConnection, rows: Iterable[FunnelRow], as_of: str, folder: Path
+) -> bytes:
+    """One day of the table, with the very names, types and order of its Athena table."""
+    target = folder / "part.parquet"
+    connection.execute(f"CREATE OR REPLACE TABLE part ({_FUNNEL})")
+    connection.executemany("INSERT INTO part VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(left(?, 23) AS TIMESTAMP))", [
+        (row.loop, row.stage, row.source, row.medium, row.campaign, row.entered, row.advanced, row.held,
+         row.excluded, row.revenue_minor, row.currency, as_of)
+        for row in rows
+    ])
+    path = str(target).replace("'", "''")
+    connection.execute(f"COPY part TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
+    return target.read_bytes()
+
+
+def _report(report: Report, site: str, manifest: Iterable[File]) -> Iterator[File]:
+    """The report of the day, then the manifest, then what `latest/` shows."""
+    folder, latest = layout.report_folder(site, report.loop, report.day), layout.latest_report(site, report.loop)
+    for language in Language:
+        words = Words(language)
+        for table in tables(report, words).values():
+            yield File(folder + csv_name(table.name, language), human_csv(table, report.money.currency, words), CSV)
+    pages = {FILE_NAMES[language]: page(report, language).encode() for language in (Language.JA, Language.EN)}
+    for name, body in pages.items():
+        yield File(folder + name, body, HTML)
+    yield File(folder + "summary.json", summary(report), JSON)
+    yield from manifest
+    yield File(latest + "summary.json", summary(report), JSON)
+    for name, body in pages.items():
+        yield File(latest + name, body, HTML)
+
+
+def summary(report: Report) -> bytes:
+    """A report for machines; its shape is the dataclass Report, its schema `SUMMARY.json_schema()`."""
+    return SUMMARY.dump_json(report, indent=1) + b"\n"
+
+
+def _manifest(sites: Mapping[str, Site], bucket: str) -> Iterator[File]:
+    prefixes = [f"s3://{bucket}/{layout.curated_csv_folder(TABLE, site)}" for site in sorted(sites)]
+    yield File(layout.quicksight_manifest(TABLE), quicksight_manifest(prefixes), JSON)

@@ -1,0 +1,45 @@
+"""The page that a marketer opens: one file, no script, nothing from outside, in English or Japanese."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from closedloop.reports.charts import charts
+from closedloop.reports.metrics import Report
+from closedloop.reports.tables import shown as shown_cell
+from closedloop.reports.tables import tables
+from closedloop.reports.words import Language, Words
+
+TEMPLATES = Path(__file__).parent / "templates"
+FILE_NAMES: Mapping[Language, str] = {Language.EN: "index.html", Language.JA: "index.ja.html"}
+
+
+def csv_name(table: str, language: Language) -> str:
+    """The file of a table for people."""
+    return f"human/{table}.csv" if language is Language.EN else f"human/{table}.{language}.csv"
+
+
+def page(report: Report, language: Language) -> str:
+    """A report as one page of HTML."""
+    words = Words(language)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    # The drawings are ours and escape their texts; everything else is escaped by the template engine.
+    drawn = {name: Markup(svg) for name, svg in charts(report, words).items()}  # noqa: S704
+    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704
+    days = (report.ends - report.starts).days + 1
+    return environment.get_template("report.html.j2").render(
+        r=report, w=words, charts=drawn, tables=tables(report, words), style=style,
+        shown=lambda cell, kind: shown_cell(cell, kind, report.money.currency, words),
+        csv=lambda table: f"../dt={report.day:%Y-%m-%d}/{csv_name(table, language)}",
+        other_file=FILE_NAMES[words.other], days=days,
+        day_number=max(0, min(days, (report.day - report.starts).days + 1)),
+        as_of=f"{report.as_of[:10]} {report.as_of[11:16]} UTC",
+        top=max((stage.now for stage in report.stages), default=0) or 1,
+    )

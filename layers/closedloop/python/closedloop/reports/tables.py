@@ -1,0 +1,248 @@
+"""The tables of a report: what stands beside each chart, as cells; and the files that people and machines open."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+from closedloop.reports.facts import FunnelRow
+from closedloop.reports.metrics import Report
+from closedloop.reports.statistics import Interval
+from closedloop.reports.words import DASH, Words
+
+# What a spreadsheet would take for a formula, also behind spaces, an ideographic space or a byte order mark.
+_FORMULA = re.compile("^[ \u00a0\u3000\ufeff]*[=+\\-@%|\t\r\n＝＋－＠]")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A cell with a kind of its own, where the rows of a column differ."""
+
+    value: float | None
+    kind: str
+
+
+Cell = str | int | float | date | Interval | Figure | None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: the key of its words and how its cells are written.
+
+    Shapes: `kind` is text, count, number, money, share, points, interval, signed_interval, p, or day.
+    """
+
+    key: str
+    kind: str = "text"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table; money cells are minor units of the loop's currency, shares are 0 to 1."""
+
+    name: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+def _columns(*named: str) -> tuple[Column, ...]:
+    return tuple(Column(key, kind or "text") for key, _, kind in (name.partition("/") for name in named))
+
+
+def tables(report: Report, words: Words) -> Mapping[str, Table]:
+    """All tables of a report, in its language."""
+    made = (
+        Table("objectives", _columns("metric", "target", "attained", "share/share",
+                                     "elapsed/share", "by/day", "state", "definition"), tuple(
+            (words.get(f"metric:{o.metric}"), _worth(o.target, o.money), _worth(o.attained, o.money), o.share,
+             o.elapsed, o.by, words.get(f"state:{o.state}"), words.get(f"define:{o.metric}", fit=o.fit))
+            for o in report.objectives)),
+        _key_figures(report, words),
+        Table("stages", _columns("stage", "entered/count", "left/count", "stand_now/count"), tuple(
+            (words.stage(s.stage), s.entered, s.left, s.now) for s in report.stages)),
+        Table("gates", _columns("gate", "from_stage", "to_stage", "judged/count", "advanced/count", "held/count",
+                                "excluded/count", "advance_rate/share", "interval/interval"), tuple(
+            (g.gate, g.from_stage, g.to_stage, g.judged, g.advanced, g.held, g.excluded, g.advance_rate,
+             g.advance_interval) for g in report.gates)),
+        Table("reasons", _columns("gate", "verdict", "why", "people/count"), tuple(
+            row for g in report.gates for row in (
+                *((g.gate, words.get("held"), words.either(f"hold:{b.why}", b.why), b.people) for b in g.holds),
+                *((g.gate, words.get("excluded"), words.either(f"hold:{b.why}", b.why), b.people)
+                  for b in g.exclusions)))),
+        Table("weeks", _columns("week/day", "unique_users/count", "new_persons/count", "first_seen/count",
+                                "back_30/share"), tuple(
+            (w.week, w.unique_users, w.new_persons, w.first_seen, w.back_30) for w in report.weeks)),
+        Table("campaigns", _columns("campaign", "kind", "stage", "cost/money", "reached/count", "brought/count",
+                                    "brought_with_fit/count", "cost_per_new_person/money", "never_back/share"), tuple(
+            (words.channel(c.campaign), _kind(c.touchpoint, c.of_loop, c.incentive, words), c.stage, c.cost_minor,
+             c.reached, c.brought, c.brought_with_fit, c.cost_per_new_person_minor, c.never_back)
+            for c in report.campaigns)),
+        Table("credit", _columns("campaign", "deals_first/number", "deals_last/number", "deals_linear/number",
+                                 "revenue_first/money", "revenue_last/money", "revenue_linear/money"), tuple(
+            (words.channel(c.campaign), c.first.deals, c.last.deals, c.linear.deals, c.first.revenue_minor,
+             c.last.revenue_minor, c.linear.revenue_minor) for c in report.campaigns)),
+        Table("experiments", _columns("gate", "eligible/count", "treated/count", "treated_won/count", "holdout/count",
+                                      "holdout_won/count", "mixed/count", "sample_ratio/p", "lift/points",
+                                      "interval/signed_interval", "method", "answer"), tuple(
+            (e.gate, e.eligible, e.treated, e.treated_won, e.holdout, e.holdout_won, e.mixed, e.sample_ratio_p, e.lift,
+             e.interval, words.get(f"method:{e.method}"), words.answer(e)) for e in report.experiments)),
+        Table("mails", _columns("campaign", *(f"{name}/count" for name in (
+            "asked_for", "sent", "failed", "unknown", "pending", "delivered", "opened", "opened_by_machine", "clicked",
+            "bounced", "complained", "unsubscribed"))), tuple(
+            (m.campaign, m.asked_for, m.sent, m.failed, m.unknown, m.pending, m.delivered, m.opened,
+             m.opened_by_machine, m.clicked, m.bounced, m.complained, m.unsubscribed) for m in report.mails)),
+        _quality(report, words),
+        Table("checks", _columns("check", "left_side/count", "relation", "right_side/count", "holds"), tuple(
+            (words.check(c.name), c.left, c.relation, c.right, words.get("yes" if c.holds else "no"))
+            for c in report.checks)),
+    )
+    return {table.name: table for table in made}
+
+
+def _worth(value: int, money: bool) -> Figure:
+    return Figure(value, "money" if money else "count")
+
+
+def _kind(touchpoint: str, of_loop: bool, incentive: bool, words: Words) -> str:
+    if not of_loop:
+        return words.get("outside")
+    return f"{touchpoint} · {words.get('incentive')}" if incentive else touchpoint
+
+
+def _key_figures(report: Report, words: Words) -> Table:
+    people, money = report.people, report.money
+    rows: list[tuple[Cell, ...]] = []
+
+    def line(key: str, value: float | None, kind: str, unit: str, define: str = "", **values: object) -> None:
+        rows.append((words.get(key), Figure(value, kind), unit, words.get(f"define:{define or key}", **values)))
+
+    unit = words.get("people_unit")
+    line("unique_users", people.unique_users, "count", unit)
+    line("back_7", people.back_7, "share", words.get("of_people", n=words.number(people.cohort_7)))
+    line("back_30", people.back_30, "share", words.get("of_people", n=words.number(people.cohort_30)))
+    line("new_persons", people.new_persons, "count", unit)
+    line("new_with_fit", people.new_with_fit, "count", unit, "new_persons_with_fit", fit=people.fit_at_least)
+    line("persons_in_loop", people.persons_in_loop, "count", unit)
+    line("deals_won", money.deals_won, "count", words.get("deals_unit"))
+    line("revenue", money.revenue_minor, "money", money.currency, "sales")
+    line("cost", money.cost_minor, "money", money.currency)
+    line("return_on_cost", money.return_on_cost, "share", words.get("percent_unit"))
+    return Table("figures", _columns("metric", "value", "unit", "definition"), tuple(rows))
+
+
+def _quality(report: Report, words: Words) -> Table:
+    quality, unit = report.quality, words.get("events_unit")
+    counts = (
+        ("events_delivered", quality.delivered), ("events_counted", quality.counted),
+        ("duplicates", quality.duplicates), ("late", quality.late), ("machine", quality.machine),
+        ("failed_events", quality.failed),
+    )
+    of_views = words.get("of_views", n=words.number(quality.human_page_views))
+    return Table("quality", _columns("metric", "value", "unit"), (
+        *((words.get(key), Figure(value, "count"), unit) for key, value in counts),
+        (words.get("cookieless"), Figure(quality.cookieless_share, "share"), of_views),
+    ))
+
+
+def shown(cell: Cell, kind: str, currency: str, words: Words) -> str:
+    """A cell as it is read on the page; what is not known is a dash."""
+    if isinstance(cell, Figure):
+        return shown(cell.value, cell.kind, currency, words)
+    if isinstance(cell, Interval):
+        return words.interval(cell, signed=kind == "signed_interval")
+    if isinstance(cell, date):
+        return words.day(cell)
+    if isinstance(cell, str):
+        return cell or DASH
+    if kind == "money":
+        return words.money(cell, currency)
+    if kind == "share":
+        return words.percent(cell)
+    if kind == "points":
+        return words.signed_points(cell)
+    if kind == "p":
+        return DASH if cell is None else "< 0.001" if cell < 0.001 else f"{cell:.3f}"
+    if kind == "number":
+        return words.number(cell, 0 if cell is None or float(cell).is_integer() else 2)
+    return words.number(cell)
+
+
+def harmless(text: str) -> str:
+    """Text that no spreadsheet takes for a formula.
+
+    Source: OWASP, CSV Injection.
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def human_csv(table: Table, currency: str, words: Words) -> bytes:
+    """A table for people and their spreadsheets: with a byte order mark, as Japanese Excel wants it.
+
+    Units: money in whole units of the currency, shares from 0 to 1; an interval is two columns.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\r\n")
+    header: list[str] = []
+    for column in table.columns:
+        name = words.get(column.key)
+        label = f"{name} ({currency})" if column.kind == "money" else name
+        header += [f"{label} ↓", f"{label} ↑"] if column.kind.endswith("interval") else [label]
+    writer.writerow([harmless(label) for label in header])
+    for row in table.rows:
+        cells: list[str | int | float] = []
+        for column, cell in zip(table.columns, row, strict=True):
+            cells += _plain(cell, column.kind, currency, words)
+        writer.writerow(cells)
+    return text.getvalue().encode("utf-8-sig")
+
+
+def _plain(cell: Cell, kind: str, currency: str, words: Words) -> list[str | int | float]:
+    if isinstance(cell, Figure):
+        return _plain(cell.value, cell.kind, currency, words)
+    if kind.endswith("interval"):
+        return [round(cell.low, 6), round(cell.high, 6)] if isinstance(cell, Interval) else ["", ""]
+    if cell is None or isinstance(cell, Interval):
+        return [""]
+    if isinstance(cell, date):
+        return [cell.isoformat()]
+    if isinstance(cell, str):
+        return [harmless(cell)]
+    if kind == "money":
+        scale = words.scale(currency)
+        return [int(cell) if scale == 1 else round(cell / scale, 3)]
+    return [cell if isinstance(cell, int) else round(cell, 6)]
+
+
+FUNNEL_COLUMNS = (
+    "site", "dt", "loop", "stage", "source", "medium", "campaign", "entered", "advanced", "held", "excluded",
+    "revenue_minor", "currency", "as_of",
+)
+
+
+def funnel_csv(rows: Iterable[FunnelRow], as_of: str) -> bytes:
+    """The table funnel_daily for machines: UTF-8 without a mark, LF, plain numbers, texts as they are."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(FUNNEL_COLUMNS)
+    for row in rows:
+        writer.writerow((
+            row.site, row.day.isoformat(), row.loop, row.stage, row.source, row.medium, row.campaign, row.entered,
+            row.advanced, row.held, row.excluded, row.revenue_minor, row.currency, as_of,
+        ))
+    return text.getvalue().encode()
+
+
+def quicksight_manifest(prefixes: Sequence[str]) -> bytes:
+    """What QuickSight reads to import a table.
+
+    Source: Amazon QuickSight, "Supported formats for Amazon S3 manifest files"; `containsHeader` is a string there.
+    """
+    return json.dumps({
+        "fileLocations": [{"URIPrefixes": list(prefixes)}],
+        "globalUploadSettings": {"format": "CSV", "delimiter": ",", "textqualifier": '"', "containsHeader": "true"},
+    }, separators=(",", ":")).encode()

@@ -1,0 +1,444 @@
+"""The words of a report in English and Japanese, as data, and how numbers are written in either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+from closedloop.attribution.journeys import NONE
+from closedloop.reports.statistics import Interval
+
+if TYPE_CHECKING:
+    from closedloop.reports.metrics import Attainment, Experiment, Report
+
+DASH = "—"
+
+# How many decimals a currency has, where it is not two (ISO 4217).
+DECIMALS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "XAF": 0, "XOF": 0, "BHD": 3, "KWD": 3, "OMR": 3, "TND": 3}
+SYMBOLS = {"JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "KRW": "₩"}
+
+
+class Language(StrEnum):
+    EN = "en"
+    JA = "ja"
+
+
+# Each entry: English, Japanese.
+TEXTS: Mapping[str, tuple[str, str]] = {
+    "report": ("Loop report", "ループレポート"),
+    "other_language": ("日本語", "English"),
+    "as_of": ("As of", "集計時点"),
+    "period": ("Period", "期間"),
+    "sites": ("Sites", "サイト"),
+    "time_zone": ("Time zone", "タイムゾーン"),
+    "loop_version": ("Loop version", "ループの版"),
+    "ended": ("ended", "終了"),
+    "running": ("running", "実施中"),
+    "not_begun_yet": ("not begun", "開始前"),
+    "day_n_of": ("day {n} of {whole}", "{whole}日中 {n}日目"),
+    "objectives": ("Objectives", "目標"),
+    "objectives_lead": (
+        "What this loop set out to reach, and how far it is. The mark on each bar is where an even "
+        "pace would stand today.",
+        "このループの数値目標と到達度です。バーの印は、均等なペースなら今日到達しているべき位置を示します。",
+    ),
+    "metric:new_persons_with_fit": ("New persons with fit", "ターゲットに合う新規個人"),
+    "metric:opportunities": ("Opportunities", "商談"),
+    "metric:expected_sales": ("Expected sales", "見込売上"),
+    "metric:sales": ("Sales", "売上"),
+    "metric:deals_won": ("Deals won", "受注件数"),
+    "define:new_persons_with_fit": (
+        "Persons who became known in the period and whose fit is at least {fit} of 100.",
+        "期間中に特定され、適合度が100点中{fit}点以上の個人の数。",
+    ),
+    "define:opportunities": ("Deals opened in the period.", "期間中に発生した商談の数。"),
+    "define:expected_sales": (
+        "Value of the deals opened in the period that are not lost, unweighted.",
+        "期間中に発生し失注していない商談の金額(確度による加重なし)。",
+    ),
+    "define:sales": (
+        "Value of the deals won in the period, refunds taken off.",
+        "期間中に受注した金額から返金を引いたもの。",
+    ),
+    "define:deals_won": ("Deals won in the period.", "期間中に受注した件数。"),
+    "of_target": ("of {target}", "目標 {target}"),
+    "due": ("due {day}", "期限 {day}"),
+    "state:met": ("met", "達成"),
+    "state:ahead": ("on pace", "ペース通り"),
+    "state:behind": ("behind pace", "ペース未達"),
+    "state:missed": ("missed", "未達"),
+    "state:not_begun": ("not begun", "開始前"),
+    "needed": ("needs {needed} a day from now, had {so_far} a day", "今後1日あたり {needed} が必要(これまで {so_far})"),
+    "now_per_day": ("{so_far} a day so far", "これまで1日あたり {so_far}"),
+    "attained": ("Attained", "実績"),
+    "even_pace": ("Even pace to target", "目標への均等ペース"),
+    "target": ("Target", "目標値"),
+    "share": ("Share of target", "達成率"),
+    "elapsed": ("Time elapsed", "経過期間"),
+    "state": ("State", "状態"),
+    "by": ("Due", "期限"),
+    "metric": ("Measure", "指標"),
+    "value": ("Value", "値"),
+    "definition": ("Definition", "定義"),
+    "unit": ("Unit", "単位"),
+    "key_figures": ("Key figures", "主要な数値"),
+    "unique_users": ("Unique users", "ユニークユーザー"),
+    "define:unique_users": (
+        "Known persons and anonymous browsers that saw a page in the period; machines left out.",
+        "期間中にページを見た、特定済みの個人と匿名ブラウザの数。機械は除外。",
+    ),
+    "known_and_anonymous": ("{known} known · {anonymous} anonymous", "特定済み {known}・匿名 {anonymous}"),
+    "back_30": ("Repeat rate, 30 days", "リピート率(30日)"),
+    "define:back_30": (
+        "Of the people first seen at least 30 days ago, the share active again on another day within "
+        "30 days. Opened mails do not count.",
+        "初回から30日以上経過した人のうち、30日以内の別の日に再び活動した割合。メール開封は数えません。",
+    ),
+    "back_7": ("Repeat rate, 7 days", "リピート率(7日)"),
+    "define:back_7": (
+        "Of the people first seen at least 7 days ago, the share active again on another day within "
+        "7 days.",
+        "初回から7日以上経過した人のうち、7日以内の別の日に再び活動した割合。",
+    ),
+    "not_shown_yet": ("not shown yet", "まだ表示しません"),
+    "young_cohort": ("nobody was first seen 30 days ago or earlier", "初回から30日経過した人がまだいません"),
+    "of_people": ("of {n} people", "{n}人中"),
+    "of_views": ("of {n} page views", "閲覧{n}件中"),
+    "new_persons": ("New persons", "新規個人"),
+    "define:new_persons": (
+        "Persons who named themselves for the first time in the period.",
+        "期間中に初めて特定された個人の数。",
+    ),
+    "with_fit": ("{n} with fit ≥ {fit}", "適合度{fit}以上 {n}人"),
+    "new_with_fit": ("New persons with fit", "ターゲットに合う新規個人"),
+    "persons_in_loop": ("Persons in the loop", "ループ内の個人"),
+    "define:persons_in_loop": (
+        "Persons who entered the first stage or were moved since.",
+        "最初の段階に入った個人の数。",
+    ),
+    "deals_won": ("Deals won", "受注"),
+    "deals_line": (
+        "{opened} opened · {lost} lost · {refunded} refunded",
+        "発生 {opened}・失注 {lost}・返金 {refunded}",
+    ),
+    "revenue": ("Revenue", "売上"),
+    "refunds_off": ("refunds of {sum} taken off", "返金 {sum} 控除後"),
+    "cost": ("Cost", "費用"),
+    "define:cost": (
+        "Reported costs of the campaigns in the period; where none is reported, the cost stated in "
+        "the loop.",
+        "期間中に報告された施策の費用。報告がない施策はループに記載の費用。",
+    ),
+    "define:return_on_cost": ("Revenue less cost, by cost.", "(売上-費用)÷費用。"),
+    "return_on_cost": ("Return on cost", "費用対効果(ROI)"),
+    "roi": ("return on cost {roi}", "ROI {roi}"),
+    "no_cost": ("no cost reported", "費用の報告なし"),
+    "page_views": ("Page views", "ページビュー"),
+    "page_views_foot": (
+        "Page views, {n} in the period, are no measure of success and stand here only so that the numbers "
+        "can be checked.",
+        "期間中のページビューは {n} です。成果の指標ではなく、数値の照合のためだけに記載します。",
+    ),
+    "foreign": (
+        "{currency} is not the loop's currency: {deals} deals won, revenue {revenue}, cost {cost} stand "
+        "apart and are in no sum.",
+        "{currency} はループの通貨ではないため、受注{deals}件、売上 {revenue}、費用 {cost} は合計に含めず別に示"
+        "します。",
+    ),
+    "people_per_stage": ("People per stage, now", "現在の段階別人数"),
+    "stage_flow": ("Stage flow", "段階の流れ"),
+    "stage_flow_lead": (
+        "How many people entered each stage, left it, and stand there now. In less out is the balance.",
+        "各段階に入った人、出た人、現在いる人の数です。入 − 出 = 現在。",
+    ),
+    "stage": ("Stage", "段階"),
+    "entered": ("Entered", "入った人"),
+    "left": ("Left", "出た人"),
+    "stand_now": ("Now", "現在"),
+    "people_unit": ("people", "人"),
+    "stage:excluded": ("excluded", "対象外"),
+    "stage:recycled": ("recycled", "再育成"),
+    "stage:lost": ("lost", "失注"),
+    "gates": ("Gates and reasons", "ゲートと理由"),
+    "gates_lead": (
+        "What each gate finally said of every person it judged, and why people are held or taken out. "
+        "The interval holds the true rate in 95 of 100 cases (Wilson).",
+        "各ゲートが判定した個人の最終結果と、保留・対象外の理由です。区間は95%信頼区間(Wilson)。",
+    ),
+    "gate": ("Gate", "ゲート"),
+    "from_stage": ("From", "前段階"),
+    "to_stage": ("To", "次段階"),
+    "judged": ("Judged", "判定"),
+    "advanced": ("Advance", "通過"),
+    "held": ("Hold", "保留"),
+    "excluded": ("Exclude", "対象外"),
+    "advance_rate": ("Advance rate", "通過率"),
+    "interval": ("95% interval", "95%区間"),
+    "verdict": ("Verdict", "判定"),
+    "why": ("Why", "理由"),
+    "people": ("People", "人数"),
+    "hold:not enough interest": ("not enough interest", "関心が足りない"),
+    "hold:has not acted yet": ("has not acted yet", "まだ行動がない"),
+    "hold:wrong target": ("wrong target", "ターゲット外"),
+    "hold:holdout": ("holdout", "ホールドアウト"),
+    "hold:unnamed": ("not named", "理由なし"),
+    "weeks": ("People, week by week", "週ごとの人数"),
+    "weeks_lead": (
+        "Unique users and newly known persons by week, and how many of the people first seen in a week "
+        "came back within 30 days.",
+        "週ごとのユニークユーザーと新規個人、およびその週に初めて来た人が30日以内に戻った割合です。",
+    ),
+    "week": ("Week from", "週(月曜)"),
+    "week_of": ("Week from", "週の初日"),
+    "week_first_seen": ("Week first seen", "初回の週"),
+    "first_seen": ("First seen", "初回"),
+    "campaigns": ("Campaigns", "施策"),
+    "campaigns_lead": (
+        "What each campaign cost and brought. Reached are the new persons who met it before they became "
+        "known; brought are those who met it last, so they sum to all new persons. Never back is the "
+        "share of those brought at least 30 days ago who were not seen again within 30 days: high where "
+        "prizes draw people.",
+        "各施策の費用と成果です。接触は特定前にその施策に触れた新規個人、獲得は最後に触れた施策で数えるため合計"
+        "が新規個人数に一致します。再訪なしは、30日以上前に獲得した人のうち30日以内に再び現れなかった割合で、"
+        "懸賞目当ての多い施策で高くなります。",
+    ),
+    "campaign": ("Campaign", "施策"),
+    "kind": ("Kind", "種類"),
+    "incentive": ("prize", "懸賞"),
+    "outside": ("outside the loop", "ループ外"),
+    "none_channel": ("(no touchpoint known)", "(接点なし)"),
+    "cost_stated_note": ("stated in the loop", "ループ記載"),
+    "reached": ("Reached", "接触"),
+    "brought": ("Brought", "獲得"),
+    "brought_with_fit": ("… with fit", "うち適合"),
+    "cost_per_new_person": ("Cost per person reached", "接触1人あたり費用"),
+    "never_back": ("Never back", "再訪なし"),
+    "credit": ("Deals and revenue by campaign", "施策別の受注と売上"),
+    "credit_lead": (
+        "Three ways to share each deal among the touchpoints of the 90 days before it: all to the first, "
+        "all to the last, or the same to each. These are rules of accounting (evidence class D and "
+        "E) and prove no effect; effect is measured by the experiments below.",
+        "受注前90日間の接点に成果を配分する3つの方法です(最初・最後・均等)。これらは会計上のルール(エビデンス区"
+        "分D・E)であり、効果の証明ではありません。効果は下の実験で測ります。",
+    ),
+    "rule_first": ("First", "最初"),
+    "rule_last": ("Last", "最後"),
+    "rule_linear": ("Linear", "均等"),
+    "deals_first": ("Deals, first", "受注(最初)"),
+    "deals_last": ("Deals, last", "受注(最後)"),
+    "deals_linear": ("Deals, linear", "受注(均等)"),
+    "revenue_first": ("Revenue, first", "売上(最初)"),
+    "revenue_last": ("Revenue, last", "売上(最後)"),
+    "revenue_linear": ("Revenue, linear", "売上(均等)"),
+    "experiments": ("Experiments", "実験"),
+    "experiments_lead": (
+        "At gates with a holdout, a random share of those who pass is kept back. The difference in "
+        "deals won between the treated and the holdout is what the campaigns behind the gate really "
+        "add, in percentage points.",
+        "ホールドアウトのあるゲートでは、通過者の一部を無作為に留め置きます。実施群と留保群の受注率の差が、"
+        "その先の施策の真の効果(ポイント)です。",
+    ),
+    "eligible": ("Eligible", "対象者"),
+    "treated": ("Treated", "実施"),
+    "holdout": ("Holdout", "留保"),
+    "mixed": ("In both arms", "両群混在"),
+    "treated_won": ("Treated, won", "実施・受注"),
+    "holdout_won": ("Holdout, won", "留保・受注"),
+    "sample_ratio": ("Sample ratio p", "配分の検定 p"),
+    "lift": ("Lift", "効果"),
+    "lift_axis": ("difference in deals won", "受注率の差"),
+    "answer": ("Answer", "結論"),
+    "detectable": ("Can detect", "検出可能な差"),
+    "answer:refused": (
+        "Refused: the arms are too uneven to be by chance (p < 0.001).",
+        "表示しません:群の人数が偶然とは言えないほど偏っています(p<0.001)。",
+    ),
+    "answer:empty": ("Not enough evidence: an arm is empty.", "根拠不足:片方の群に人がいません。"),
+    "answer:not_enough_evidence": ("Not enough evidence.", "根拠不足。"),
+    "answer:better": ("More deals with the campaigns behind this gate.", "このゲートの先の施策で受注が増えています。"),
+    "answer:worse": ("Fewer deals with the campaigns behind this gate.", "このゲートの先の施策で受注が減っています。"),
+    "method:always_valid": ("always-valid interval, while the loop runs", "常時有効区間(実施中)"),
+    "method:newcombe": ("Newcombe interval, after the end", "Newcombe区間(終了後)"),
+    "method": ("Method", "方法"),
+    "can_detect": (
+        "These arms can show a difference of {points} points or more.",
+        "この人数で検出できる差は {points} ポイント以上です。",
+    ),
+    "no_experiments": ("No gate of this loop keeps a holdout.", "ホールドアウトを設けたゲートはありません。"),
+    "mails": ("Mails", "メール"),
+    "mails_lead": (
+        "People, not messages. Opens by machines are fetches of mail programs and scanners; they are "
+        "kept apart and move nobody.",
+        "通数ではなく人数です。機械による開封はメールソフトや検査装置の取得であり、別に数え、段階を動かしません"
+        "。",
+    ),
+    "asked_for": ("Due", "対象"),
+    "sent": ("Sent", "送信"),
+    "pending": ("Pending", "処理中"),
+    "failed": ("Failed", "失敗"),
+    "unknown": ("Unknown", "不明"),
+    "delivered": ("Delivered", "到達"),
+    "opened": ("Opened", "開封"),
+    "opened_by_machine": ("Opened by machine", "機械開封"),
+    "clicked": ("Clicked", "クリック"),
+    "bounced": ("Bounced", "不達"),
+    "complained": ("Complained", "苦情"),
+    "unsubscribed": ("Unsubscribed", "配信停止"),
+    "no_mails": ("This loop sends no mails.", "このループにメールはありません。"),
+    "quality": ("Data quality", "データ品質"),
+    "quality_lead": (
+        "What was delivered, what counts, and what is set apart.",
+        "届いたデータ、集計対象、除外したものです。",
+    ),
+    "events_delivered": ("Events delivered", "届いたイベント"),
+    "events_counted": ("Events counted", "集計したイベント"),
+    "duplicates": ("Duplicates, counted once", "重複(1回だけ集計)"),
+    "late": ("Late, older than 7 days when received", "遅延(受信時に7日超)"),
+    "machine": ("By machines, set apart", "機械(除外)"),
+    "failed_events": ("Failed, waiting in the failed store", "失敗(保管中)"),
+    "cookieless": ("Human page views without a browser id", "ブラウザIDのない閲覧"),
+    "events_unit": ("events", "件"),
+    "reconciliation": ("Reconciliation", "照合"),
+    "reconciliation_lead": (
+        "A report is published only when all of these hold. All {n} hold.",
+        "以下がすべて成り立つ場合にのみ公開します。{n}件すべて成立。",
+    ),
+    "check": ("What must hold", "成立条件"),
+    "left_side": ("Found", "左辺"),
+    "relation": ("", ""),
+    "right_side": ("Against", "右辺"),
+    "holds": ("Holds", "結果"),
+    "yes": ("yes", "成立"),
+    "no": ("no", "不成立"),
+    "check:events_counted_once": ("Distinct event ids are the rows counted", "イベントIDの種類数 = 集計行数"),
+    "check:delivered_covers_counted": ("Delivered events cover those counted", "届いた件数 ≥ 集計件数"),
+    "check:page_views_cover_users": ("Page views cover unique users", "ページビュー ≥ ユニークユーザー"),
+    "check:users_are_known_or_anonymous": (
+        "Known and anonymous make the unique users",
+        "特定済み + 匿名 = ユニークユーザー",
+    ),
+    "check:persons_cover_new": ("All persons cover the new ones", "全個人 ≥ 新規個人"),
+    "check:new_cover_fit": ("New persons cover those with fit", "新規個人 ≥ 適合する新規個人"),
+    "check:campaigns_brought_all_new": ("Campaigns brought all new persons", "施策別の獲得の合計 = 新規個人"),
+    "check:paths_whole": ("Paths through the stages that are broken", "途切れた段階の経路"),
+    "check:stage_balance": ("In less out is the balance", "入 − 出 = 現在"),
+    "check:everybody_stands_somewhere": ("Everybody stands at one stage", "現在人数の合計 = 経路の数"),
+    "check:paths_cover_persons": ("Paths cover the persons in the loop", "経路 ≥ ループ内の個人"),
+    "check:advances_moved": ("Advances without a transition", "移動のない通過"),
+    "check:verdicts_sum": ("Advance, hold and exclude make all verdicts", "通過 + 保留 + 対象外 = 判定"),
+    "check:gates_cover_verdicts": ("Gates show all verdicts", "ゲート別の合計 = 全判定"),
+    "check:arms_sum": ("Arms sum to the eligible", "各群の合計 = 対象者"),
+    "check:credit_is_revenue": ("Credit sums to the revenue", "配分の合計 = 売上"),
+    "check:credit_is_deals": ("Credit sums to the deals won", "配分の合計 = 受注件数"),
+    "check:table_is_revenue": ("The table shows all revenue", "表の合計 = 売上"),
+    "check:funnel_is_revenue": ("The daily table holds all revenue", "日次表の合計 = 売上"),
+    "check:stages_cover_funnel": ("Stages cover the daily table", "段階 ≥ 日次表"),
+    "check:actions_sum": ("Outcomes sum to the mails due", "結果の合計 = メール対象"),
+    "download": ("CSV", "CSV"),
+    "numbers_of": ("The numbers", "数値表"),
+    "nothing_yet": ("Nothing to draw yet.", "まだ描画するデータがありません。"),
+    "jump": ("In this report", "目次"),
+    "footnotes": ("Footnotes", "注記"),
+    "not_in_sums": ("Other currencies", "その他の通貨"),
+    "money_unit": ("{currency}", "{currency}"),
+    "percent_unit": ("%", "%"),
+    "deals_unit": ("deals", "件"),
+    "day_format": ("%b %-d", "%-m/%-d"),
+    "empty_table": ("No rows yet.", "まだ行がありません。"),
+    "points": ("{n} points", "{n}ポイント"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """One language's words and ways to write numbers."""
+
+    language: Language
+
+    @property
+    def other(self) -> Language:
+        return Language.JA if self.language is Language.EN else Language.EN
+
+    def get(self, key: str, **values: object) -> str:
+        """The text of a key, with its values put in."""
+        text = TEXTS[key][0 if self.language is Language.EN else 1]
+        return text.format(**values) if values else text
+
+    def either(self, key: str, otherwise: str) -> str:
+        """The text of a key that data made; the data's own word where we have none."""
+        return self.get(key) if key in TEXTS else otherwise
+
+    def stage(self, stage: str) -> str:
+        return self.either(f"stage:{stage}", stage)
+
+    def channel(self, channel: str) -> str:
+        return self.get("none_channel") if channel == NONE else channel
+
+    def scale(self, currency: str) -> int:
+        """How many minor units make one."""
+        return int(10 ** DECIMALS.get(currency, 2))
+
+    def number(self, value: float | None, decimals: int = 0) -> str:
+        return DASH if value is None else f"{value:,.{decimals}f}"
+
+    def money(self, minor: float | None, currency: str) -> str:
+        if minor is None:
+            return DASH
+        text = f"{abs(minor) / self.scale(currency):,.{DECIMALS.get(currency, 2)}f}"
+        sign = "−" if minor < 0 else ""
+        symbol = SYMBOLS.get(currency)
+        return f"{sign}{symbol}{text}" if symbol else f"{sign}{text} {currency}"
+
+    def percent(self, share: float | None, decimals: int = 1) -> str:
+        return DASH if share is None else f"{share * 100:,.{decimals}f}%"
+
+    def signed_points(self, difference: float | None) -> str:
+        return DASH if difference is None else f"{difference * 100:+,.1f}".replace("-", "−")
+
+    def interval(self, interval: Interval | None, *, signed: bool = False) -> str:
+        if interval is None:
+            return DASH
+        if signed:
+            return f"{self.signed_points(interval.low)} … {self.signed_points(interval.high)}"
+        return f"{interval.low * 100:.1f}–{interval.high * 100:.1f}%"
+
+    def day(self, day: date | None) -> str:
+        if day is None:
+            return DASH
+        if self.language is Language.JA:
+            return f"{day.year}年{day.month}月{day.day}日"
+        return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+
+    def check(self, name: str) -> str:
+        """What a check asks, with the thing it is about."""
+        kind, _, about = name.partition(":")
+        text = self.either(f"check:{kind}", kind)
+        if kind in ("credit_is_revenue", "credit_is_deals", "table_is_revenue"):
+            about = self.get(f"rule_{about}")
+        return f"{text} · {self.stage(about)}" if about else text
+
+    def answer(self, experiment: Experiment) -> str:
+        text = self.get(f"answer:{experiment.answer}")
+        if experiment.answer == "not_enough_evidence" and experiment.detectable is not None:
+            gap = "" if self.language is Language.JA else " "
+            text += gap + self.get("can_detect", points=f"{experiment.detectable * 100:.1f}")
+        return text
+
+    def amount(self, objective: Attainment, value: float | None, currency: str, decimals: int = 0) -> str:
+        """A figure of an objective, as money or as a count."""
+        if objective.money:
+            return self.money(None if value is None else round(value), currency)
+        return self.number(value, decimals)
+
+    def chart_label(self, chart: str, report: Report) -> str:
+        """What a chart shows, for those who do not see it."""
+        if chart.startswith("pace-"):
+            return self.get(f"metric:{report.objectives[int(chart[5:])].metric}")
+        return self.get({"stages": "stage_flow", "weeks": "weeks", "repeat": "back_30", "credit": "credit",
+                         "lift": "experiments"}[chart])
+
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
