@@ -115,7 +115,7 @@ def verified(body: bytes, topics: Collection[str], now: datetime, certificates: 
         raise BadSignature("Timestamp: older than an hour, or of the future")
     try:
         certificates.key(message.get("SigningCertURL", ""), now).verify(
-            signature, signed, padding.PKCS1v15(), version()  # noqa: S303  version 1 of SNS signs SHA-1
+            signature, signed, padding.PKCS1v15(), version()
         )
     except InvalidSignature as error:
         raise BadSignature("Signature: is not of this message") from error

@@ -15,7 +15,7 @@ import ssl
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -170,7 +170,8 @@ def _check_standard(request: Request, keys: Iterable[str]) -> None:
     Source: Standard Webhooks specification, "Signature scheme".
     """
     given = request.headers.get("svix-signature", "")
-    signed = f"{request.headers.get('svix-id', '')}.{request.headers.get('svix-timestamp', '')}.".encode() + request.body
+    head = f"{request.headers.get('svix-id', '')}.{request.headers.get('svix-timestamp', '')}."
+    signed = head.encode("utf-8", "surrogatepass") + request.body
     for key in keys:
         try:
             secret = base64.b64decode(key.removeprefix("whsec_"), validate=True)
@@ -179,7 +180,7 @@ def _check_standard(request: Request, keys: Iterable[str]) -> None:
         wanted = base64.b64encode(hmac.digest(secret, signed, "sha256"))
         for one in given.split():
             version, _, signature = one.partition(",")
-            if version == "v1" and hmac.compare_digest(signature.encode(), wanted):
+            if version == "v1" and hmac.compare_digest(signature.encode("utf-8", "surrogatepass"), wanted):
                 return
     raise BadSignature("resend: the signature is wrong or missing")
 
@@ -194,7 +195,7 @@ def _check_age(moment: str, received: datetime) -> None:
 
 
 def _mailgun_signature(request: Request) -> tuple[str, str]:
-    """Time and token, which the view has proven already: it takes the last of values that are repeated, as JSON does."""
+    """Time and token, which the view has proven already; of repeated values the last counts, there as here."""
     if _django_request(request).content_type == "application/json":
         block = json.loads(request.body)["signature"]
     else:
@@ -387,7 +388,7 @@ def claim(token: str, body: str, now: datetime) -> bool:
             "TableName": settings.settings()[settings.STATE_TABLE], "Item": item,
             "ConditionExpression": "attribute_not_exists(#pk) OR body_hash = :body OR #ttl < :now",
             "ExpressionAttributeNames": {"#pk": schema.PK, "#ttl": schema.TTL},
-            "ExpressionAttributeValues": {":body": {"S": body}, ":now": {"N": str(int(now.astimezone(UTC).timestamp()))}},
+            "ExpressionAttributeValues": {":body": {"S": body}, ":now": {"N": str(int(now.timestamp()))}},
         })
     except CallFailed as error:
         if error.is_condition:
