@@ -25,10 +25,14 @@ DEAD_LETTERS_KEPT = cdk.Duration.days(14)
 class Alarms(Construct):
     """One encrypted topic that every alarm tells, with the owner's address when it is known."""
 
-    def __init__(self, scope: Construct, stage: Stage, key: kms.IKey) -> None:
+    def __init__(self, scope: Construct, stage: Stage, key_arn: str) -> None:
         super().__init__(scope, "Alarms")
         self.topic = sns.Topic(
-            self, "Topic", master_key=key, enforce_ssl=True, display_name=f"Closed Loop {stage.name}"
+            self,
+            "Topic",
+            master_key=kms.Key.from_key_arn(self, "Key", key_arn),
+            enforce_ssl=True,
+            display_name=f"Closed Loop {stage.name}",
         )
         if stage.alarm_email:
             self.topic.add_subscription(subscriptions.EmailSubscription(stage.alarm_email))
@@ -69,24 +73,28 @@ class Alarms(Construct):
             encryption=sqs.QueueEncryption.SQS_MANAGED,
             enforce_ssl=True,
         )
-        cdk.Validations.of(queue).acknowledge(
-            cdk.Acknowledgment(
-                id="AwsSolutions-SQS3", reason="It is a dead-letter queue itself; nothing stands behind it."
-            )
-        )
         waiting = queue.metric_approximate_number_of_messages_visible(
             period=cdk.Duration.minutes(5), statistic="Maximum"
         )
         self.add(scope, f"{name}Waiting", waiting, 1, says)
         return queue
 
+    def table(self, scope: Construct, name: str, table: str) -> None:
+        """Watch one table for what only AWS or a higher limit can mend."""
+        for metric_name, says in {
+            "WriteThrottleEvents": f"Writes to the {name} table are refused for being too many.",
+            "ReadThrottleEvents": f"Reads of the {name} table are refused for being too many.",
+        }.items():
+            metric = cloudwatch.Metric(
+                namespace="AWS/DynamoDB",
+                metric_name=metric_name,
+                dimensions_map={"TableName": table},
+                period=cdk.Duration.minutes(5),
+                statistic="Sum",
+            )
+            self.add(scope, f"{name}{metric_name}", metric, 1, says)
 
-def product_metric(name: str, service: str, *, period: cdk.Duration, statistic: str = "Sum") -> cloudwatch.Metric:
+
+def product_metric(name: str, *, period: cdk.Duration, statistic: str = "Sum") -> cloudwatch.Metric:
     """A number that our own functions count, in the product's namespace."""
-    return cloudwatch.Metric(
-        namespace="ClosedLoop",
-        metric_name=name,
-        dimensions_map={"service": service},
-        period=period,
-        statistic=statistic,
-    )
+    return cloudwatch.Metric(namespace="ClosedLoop", metric_name=name, period=period, statistic=statistic)

@@ -41,6 +41,7 @@ def build_app(
     prepare()
     import aws_cdk as cdk
 
+    from infra.accepted import accept, in_stateful, of_access_logs
     from infra.packaging import missing_byte_code
     from infra.stage import stage_of
     from infra.stateful import StatefulStack
@@ -54,9 +55,12 @@ def build_app(
     )
     stage = stage_of(app.node)
     stateful = StatefulStack(app, stage, stack_name=f"closedloop-{stage.name}-stateful")
+    accept(stateful, in_stateful())
+    accept(stateful.access_logs, [of_access_logs()])
     stateless = StatelessStack(
         app, stage, stateful, build or ROOT / "build", stack_name=f"closedloop-{stage.name}-stateless"
     )
+    stateless.add_stack_dependency(stateful)
     if stateless.bundling_required and (loss := missing_byte_code(stage.target)):
         print(f"closedloop: {loss}", file=sys.stderr)
     for key, value in {

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
-from aws_cdk import aws_dynamodb as dynamodb
 from constructs import Construct
 
 from infra.function import Function
@@ -26,7 +25,7 @@ class Dashboard(Construct):
         api: HttpApi,
         functions: Mapping[str, Function],
         workflow: StageTransitions,
-        tables: Sequence[dynamodb.ITableV2],
+        tables: Mapping[str, str],
     ) -> None:
         super().__init__(scope, "Dashboard")
         self.page = cloudwatch.Dashboard(self, "Page", dashboard_name=f"closedloop-{stage.name}")
@@ -52,9 +51,19 @@ class Dashboard(Construct):
             ),
             _graph(
                 "Written to the tables (units)",
-                *(table.metric_consumed_write_capacity_units(period=minutes) for table in tables),
+                *(_written(name, table) for name, table in tables.items()),
             ),
         )
+
+
+def _written(name: str, table: str) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/DynamoDB",
+        metric_name="ConsumedWriteCapacityUnits",
+        dimensions_map={"TableName": table},
+        label=name,
+        statistic="Sum",
+    )
 
 
 def _graph(title: str, *metrics: cloudwatch.IMetric) -> cloudwatch.GraphWidget:

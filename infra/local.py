@@ -156,7 +156,7 @@ def _deploy_all(
         names[name] = stack
 
     # The API's own address has a host name that many resolvers do not know; this one works everywhere.
-    api = outputs["Endpoint"].removeprefix("http://").split(".")[0]
+    api = outputs["ApiEndpoint"].removeprefix("http://").split(".")[0]
     endpoint = f"{url}/_aws/execute-api/{api}"
     say("telling the product its public address")
     _redeploy(client("cloudformation"), names["Stateless"], {"PublicUrl": endpoint})
@@ -188,6 +188,7 @@ def _deploy_all(
             "SECRET_NAME": outputs["SecretName"],
             "SITE_SECRETS_PREFIX": outputs["SiteSecretsPrefix"],
             "STAGE_TRANSITIONS_ARN": outputs["StageTransitionsArn"],
+            "REPORT_FUNCTION": outputs["ReportFunction"],
             "PUBLIC_URL": endpoint,
         },
     )
@@ -201,6 +202,8 @@ def _start(directory: Path, emulator: Path, port: int, keep_state: bool) -> subp
         "GATEWAY_PORT": str(port),
         "BIND_HOST": HOST,
         "MINISTACK_REGION": REGION,
+        # Functions may do what their roles say and nothing else, as in an account.
+        "AUTH": "true",
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         # By number and not by name: with a name the SDK would put the bucket into the host name.

@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Raised by hand when this module builds the same inputs into something else, so that cached layers are built again.
-RECIPE = "1"
+RECIPE = "2"
 
 # What the services' clients need of botocore's data; the other 400 services would triple the layer.
 BOTOCORE_SERVICES = (
@@ -187,7 +187,7 @@ def strip(packages: Path) -> None:
     for folder in sorted(packages.rglob("*"), reverse=True):
         if not folder.is_dir():
             continue
-        if folder.name in {"tests", "docs", "__pycache__", "include"}:
+        if folder.name in {"tests", "__pycache__", "include"}:
             shutil.rmtree(folder)
         elif folder.name.endswith(".dist-info"):
             for path in folder.iterdir():

@@ -12,7 +12,7 @@ from closedloop.runtime import settings
 from closedloop.store import schema
 from infra.function import Plan, allow
 from infra.stage import Stage
-from infra.stateful import StatefulStack
+from infra.stateful import Kept
 
 LEDGER = ("capture", "project")
 
@@ -39,13 +39,14 @@ class Plans:
     """The plans of all functions for one deployment."""
 
     stage: Stage
-    kept: StatefulStack
+    kept: Kept
+    stack: cdk.Stack
 
     def doors(self) -> tuple[Plan, ...]:
         """The functions that the outside world calls; they append facts and read what a site declared."""
         capture = (
-            allow("dynamodb:PutItem", "dynamodb:BatchWriteItem", on=self.kept.events.table_arn),
-            allow("dynamodb:GetItem", on=self.kept.state.table_arn),
+            allow("dynamodb:PutItem", "dynamodb:BatchWriteItem", on=self.kept.events_arn),
+            allow("dynamodb:GetItem", on=self.kept.state_arn),
             self._read_keys(),
         )
         stored = self._settings(settings.EVENTS_TABLE, settings.STATE_TABLE, settings.SECRET_NAME)
@@ -71,7 +72,7 @@ class Plans:
                 timeout_s=10,
                 layers=("capture", "email"),
                 # The one conditional write of a door: the claim on a Mailgun token.
-                may=(*capture, allow("dynamodb:PutItem", on=self.kept.state.table_arn), self._read_site_secrets()),
+                may=(*capture, allow("dynamodb:PutItem", on=self.kept.state_arn), self._read_site_secrets()),
                 settings=webhook,
             ),
             Plan(
@@ -86,8 +87,8 @@ class Plans:
                 "Follows a link of a mail, counts its opening, ends a subscription.",
                 timeout_s=10,
                 may=(
-                    allow("dynamodb:PutItem", on=self.kept.events.table_arn),
-                    allow("dynamodb:GetItem", on=self.kept.state.table_arn),
+                    allow("dynamodb:PutItem", on=self.kept.events_arn),
+                    allow("dynamodb:GetItem", on=self.kept.state_arn),
                     self._read_keys(),
                 ),
                 settings=stored,
@@ -105,11 +106,11 @@ class Plans:
                 memory_mb=1024,
                 layers=LEDGER,
                 may=(
-                    allow("dynamodb:Query", "dynamodb:PutItem", on=self.kept.events.table_arn),
+                    allow("dynamodb:Query", "dynamodb:PutItem", on=self.kept.events_arn),
                     allow(
                         *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"),
                         *("dynamodb:PutItem", "dynamodb:UpdateItem"),
-                        on=self.kept.state.table_arn,
+                        on=self.kept.state_arn,
                     ),
                     allow("states:StartExecution", on=workflow_arn),
                     self._read_keys(),
@@ -127,16 +128,17 @@ class Plans:
                 layers=LEDGER,
                 may=(
                     allow("s3:PutObject", on=self._in_lake("events/*", "decisions/*", "failed/*")),
-                    allow("dynamodb:GetItem", on=self.kept.state.table_arn),
-                    self._read_keys(),
+                    # The sites say what may be archived; what cannot be read goes to the failed events.
+                    allow("dynamodb:GetItem", "dynamodb:Query", on=self.kept.state_arn),
+                    allow("dynamodb:PutItem", on=self.kept.events_arn),
                 ),
-                settings=self._settings(settings.STATE_TABLE, settings.LAKE_BUCKET, settings.SECRET_NAME),
+                settings=self._settings(settings.EVENTS_TABLE, settings.STATE_TABLE, settings.LAKE_BUCKET),
             ),
         )
 
     def workflow(self, public_url: str) -> tuple[Plan, ...]:
         """The tasks of the workflow, in its order."""
-        state = self.kept.state.table_arn
+        state = self.kept.state_arn
         stored = self._settings(settings.STATE_TABLE, settings.LAKE_BUCKET)
         return (
             Plan(
@@ -194,7 +196,7 @@ class Plans:
                 may=(
                     allow("dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem", on=state),
                     allow("s3:GetObject", on=self._in_lake("runs/*")),
-                    self._list(self.kept.lake.bucket_arn, "runs/*"),
+                    self._list(self.kept.lake_arn, "runs/*"),
                 ),
                 settings=stored,
             ),
@@ -212,9 +214,9 @@ class Plans:
                 layers=(*LEDGER, "report"),
                 may=(
                     allow("s3:GetObject", on=self._in_lake("*")),
-                    self._list(self.kept.lake.bucket_arn),
-                    allow("s3:GetObject", "s3:PutObject", on=self.kept.reports.arn_for_objects("*")),
-                    allow("dynamodb:GetItem", "dynamodb:Query", on=self.kept.state.table_arn),
+                    self._list(self.kept.lake_arn),
+                    allow("s3:GetObject", "s3:PutObject", on=f"{self.kept.reports_arn}/*"),
+                    allow("dynamodb:GetItem", "dynamodb:Query", on=self.kept.state_arn),
                 ),
                 settings=self._settings(settings.STATE_TABLE, settings.LAKE_BUCKET, settings.REPORTS_BUCKET),
             ),
@@ -222,19 +224,19 @@ class Plans:
 
     def _settings(self, *names: str) -> dict[str, str]:
         values = {
-            settings.EVENTS_TABLE: self.kept.events.table_name,
-            settings.STATE_TABLE: self.kept.state.table_name,
-            settings.LAKE_BUCKET: self.kept.lake.bucket_name,
-            settings.REPORTS_BUCKET: self.kept.reports.bucket_name,
+            settings.EVENTS_TABLE: self.kept.events_table,
+            settings.STATE_TABLE: self.kept.state_table,
+            settings.LAKE_BUCKET: self.kept.lake_bucket,
+            settings.REPORTS_BUCKET: self.kept.reports_bucket,
             settings.SECRET_NAME: self.kept.secret_name,
         }
         return {name: values[name] for name in names}
 
     def _read_keys(self) -> iam.PolicyStatement:
-        return allow("secretsmanager:GetSecretValue", on=self.kept.keys.secret_arn)
+        return allow("secretsmanager:GetSecretValue", on=self.kept.secret_arn)
 
     def _read_site_secrets(self) -> iam.PolicyStatement:
-        arn = cdk.Stack.of(self.kept).format_arn(
+        arn = self.stack.format_arn(
             service="secretsmanager",
             resource="secret",
             resource_name=f"{self.kept.site_secrets_prefix}*",
@@ -244,12 +246,10 @@ class Plans:
 
     def _sender(self) -> str:
         # Mails leave under one verified identity; until the owner names it, under any that the account has verified.
-        return cdk.Stack.of(self.kept).format_arn(
-            service="ses", resource="identity", resource_name=self.stage.sender or "*"
-        )
+        return self.stack.format_arn(service="ses", resource="identity", resource_name=self.stage.sender or "*")
 
     def _in_lake(self, *keys: str) -> list[str]:
-        return [self.kept.lake.arn_for_objects(key) for key in keys]
+        return [f"{self.kept.lake_arn}/{key}" for key in keys]
 
     def _list(self, bucket_arn: str, prefix: str | None = None) -> iam.PolicyStatement:
         statement = allow("s3:ListBucket", on=bucket_arn)

@@ -8,7 +8,6 @@ from pathlib import Path
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
-from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_stepfunctions as stepfunctions
 from constructs import Construct
 
@@ -30,7 +29,7 @@ class StageTransitions(Construct):
         self.name = f"closedloop-{stage.name}-stage-transitions"
         self.arn = self._arn("stateMachine", self.name)
 
-    def define(self, functions: Mapping[str, Function], lake: s3.IBucket) -> None:
+    def define(self, functions: Mapping[str, Function], lake_arn: str) -> None:
         """Make the machine out of its definition file and the functions that it names."""
         tasks = {name: functions[name].function.function_arn for name in TASKS}
         log = logs.LogGroup(
@@ -49,7 +48,7 @@ class StageTransitions(Construct):
                 "Work": iam.PolicyDocument(
                     statements=[
                         allow("lambda:InvokeFunction", on=list(tasks.values())),
-                        allow("s3:GetObject", on=lake.arn_for_objects("runs/*")),
+                        allow("s3:GetObject", on=f"{lake_arn}/runs/*"),
                         # A distributed map starts its children as executions of this same machine, and stops them.
                         allow("states:StartExecution", on=self.arn),
                         allow(
@@ -82,7 +81,7 @@ class StageTransitions(Construct):
             definition_string=DEFINITION.read_text(),
             definition_substitutions=tasks,
             logging_configuration=stepfunctions.CfnStateMachine.LoggingConfigurationProperty(
-                level="ERROR",
+                level="ALL",
                 # Inputs hold run keys only, but a person named for one run would be in them.
                 include_execution_data=False,
                 destinations=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import aws_cdk as cdk
@@ -17,6 +18,30 @@ from infra.stage import Stage
 
 NONCURRENT_KEPT = cdk.Duration.days(30)
 ACCESS_LOGS_KEPT = cdk.Duration.days(90)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The names of what is kept: all that the replaceable stack knows of the other.
+
+    Shapes: `exports` is the prefix of the export names; the others are names and ARNs, known at deployment.
+    """
+
+    exports: str
+    events_table: str
+    events_arn: str
+    events_stream: str
+    state_table: str
+    state_arn: str
+    state_stream: str
+    lake_bucket: str
+    lake_arn: str
+    reports_bucket: str
+    reports_arn: str
+    secret_name: str
+    secret_arn: str
+    site_secrets_prefix: str
+    alarm_key_arn: str
 
 
 class StatefulStack(cdk.Stack):
@@ -38,15 +63,9 @@ class StatefulStack(cdk.Stack):
                 )
             ],
         )
-        access_logs = self._bucket("AccessLogs", expiration=ACCESS_LOGS_KEPT)
-        cdk.Validations.of(access_logs).acknowledge(
-            cdk.Acknowledgment(
-                id="AwsSolutions-S1",
-                reason="It holds the access logs of the other buckets; logging itself would never end.",
-            )
-        )
-        self.lake = self._bucket("Lake", logs_to=access_logs)
-        self.reports = self._bucket("Reports", logs_to=access_logs)
+        self.access_logs = self._bucket("AccessLogs", expiration=ACCESS_LOGS_KEPT)
+        self.lake = self._bucket("Lake", logs_to=self.access_logs)
+        self.reports = self._bucket("Reports", logs_to=self.access_logs)
         self.keys = self._secret()
         self.alarm_key = self._alarm_key()
         for name, value in {
@@ -54,19 +73,42 @@ class StatefulStack(cdk.Stack):
             "StateTable": self.state.table_name,
             "LakeBucket": self.lake.bucket_name,
             "ReportsBucket": self.reports.bucket_name,
-            "SecretName": self.secret_name,
-            "SiteSecretsPrefix": self.site_secrets_prefix,
+            "SecretName": self._secret_name,
+            "SiteSecretsPrefix": self._site_secrets_prefix,
         }.items():
             cdk.CfnOutput(self, name, value=value)
 
+    def kept(self) -> Kept:
+        """What another stack may know of this one, under export names that no refactoring changes."""
+
+        def export(name: str, value: str | None) -> str:
+            assert value is not None
+            return self.export_value(value, name=f"{self.stack_name}:{name}")
+
+        return Kept(
+            exports=self.stack_name,
+            events_table=export("EventsName", self.events.table_name),
+            events_arn=export("EventsArn", self.events.table_arn),
+            events_stream=export("EventsStreamArn", self.events.table_stream_arn),
+            state_table=export("StateName", self.state.table_name),
+            state_arn=export("StateArn", self.state.table_arn),
+            state_stream=export("StateStreamArn", self.state.table_stream_arn),
+            lake_bucket=export("LakeName", self.lake.bucket_name),
+            lake_arn=export("LakeArn", self.lake.bucket_arn),
+            reports_bucket=export("ReportsName", self.reports.bucket_name),
+            reports_arn=export("ReportsArn", self.reports.bucket_arn),
+            secret_name=self._secret_name,
+            secret_arn=export("SecretArn", self.keys.secret_arn),
+            site_secrets_prefix=self._site_secrets_prefix,
+            alarm_key_arn=export("AlarmKeyArn", self.alarm_key.key_arn),
+        )
+
     @property
-    def secret_name(self) -> str:
-        """The name under which functions and the command line find the product's own keys."""
+    def _secret_name(self) -> str:
         return f"closedloop/{self._stage.name}/keys"
 
     @property
-    def site_secrets_prefix(self) -> str:
-        """Where owners keep the webhook secrets of their sites."""
+    def _site_secrets_prefix(self) -> str:
         return f"closedloop/{self._stage.name}/sites/"
 
     def _table(self, name: str, **options: Any) -> dynamodb.TableV2:
@@ -111,10 +153,10 @@ class StatefulStack(cdk.Stack):
         )
 
     def _secret(self) -> secretsmanager.Secret:
-        secret = secretsmanager.Secret(
+        return secretsmanager.Secret(
             self,
             "Keys",
-            secret_name=self.secret_name,
+            secret_name=self._secret_name,
             description="Closed Loop: the pepper of every identifier; the key that signs links is derived from it.",
             generate_secret_string=secretsmanager.SecretStringGenerator(
                 secret_string_template="{}",  # noqa: S106  an empty object, no secret
@@ -124,13 +166,6 @@ class StatefulStack(cdk.Stack):
             ),
             removal_policy=self._removal,
         )
-        cdk.Validations.of(secret).acknowledge(
-            cdk.Acknowledgment(
-                id="AwsSolutions-SMG4",
-                reason="Every stored identifier is a keyed hash under this pepper; rotating it would forget everyone.",
-            )
-        )
-        return secret
 
     def _alarm_key(self) -> kms.Key:
         # A topic is not encrypted unless it is given a key, and CloudWatch may not use the account's default one.

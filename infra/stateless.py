@@ -12,9 +12,10 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from infra import packaging
-from infra.alarms import BELOW, BREACHING, Alarms, product_metric
+from infra.accepted import accept, in_stateless
+from infra.alarms import ABOVE, BELOW, BREACHING, Alarms, product_metric
 from infra.dashboard import Dashboard
-from infra.function import Function, Plan
+from infra.function import Function, Plan, allow
 from infra.http_api import HttpApi
 from infra.plans import AT_ONCE, Plans
 from infra.schedules import Schedules
@@ -40,10 +41,11 @@ class StatelessStack(cdk.Stack):
                 "closedloop:unreserved",
                 f"The account allows {stage.account_concurrency} concurrent invocations, so none are reserved.",
             )
-        plans = Plans(stage, stateful)
-        self.alarms = Alarms(self, stage, stateful.alarm_key)
+        kept = stateful.kept()
+        plans = Plans(stage, kept, self)
+        self.alarms = Alarms(self, stage, kept.alarm_key_arn)
         self.workflow = StageTransitions(self, stage, self.alarms)
-        self.streams = StreamConsumers(self, self.alarms, events=stateful.events, state=stateful.state)
+        self.streams = StreamConsumers(self, self.alarms, events=kept.events_stream, state=kept.state_stream)
         self.functions: dict[str, Function] = {}
 
         self._add(plans.doors())
@@ -51,9 +53,9 @@ class StatelessStack(cdk.Stack):
         public_url = self._public_url()
         self._add_ledger(plans.ledger(self.workflow.arn))
         self._add(plans.workflow(public_url))
-        self._add(plans.reports())
+        self._add_reports(plans.reports())
         report = self.functions["report_loop"].function
-        self.workflow.define(self.functions, stateful.lake)
+        self.workflow.define(self.functions, kept.lake_arn)
         Schedules(self, stage, self.alarms, workflow_arn=self.workflow.arn, report_arn=report.function_arn)
         Dashboard(
             self,
@@ -61,12 +63,16 @@ class StatelessStack(cdk.Stack):
             api=self.api,
             functions=self.functions,
             workflow=self.workflow,
-            tables=(stateful.events, stateful.state),
+            tables={"Events": kept.events_table, "State": kept.state_table},
         )
         self._watch_report()
+        self._watch_capture()
+        for name, table in (("Events", kept.events_table), ("State", kept.state_table)):
+            self.alarms.table(self, name, table)
+        accept(self, in_stateless(stage, kept))
         for name, value in {
-            "Endpoint": self.api.endpoint,
-            "PublicAddress": public_url,
+            "Endpoint": public_url,
+            "ApiEndpoint": self.api.endpoint,
             "StageTransitionsArn": self.workflow.arn,
             "ReportFunction": report.function_name,
             "AlarmTopic": self.alarms.topic.topic_arn,
@@ -128,15 +134,34 @@ class StatelessStack(cdk.Stack):
         )
         return cdk.Fn.condition_if(named.logical_id, given.value_as_string, self.api.endpoint).to_string()
 
+    def _add_reports(self, plans: Iterable[Plan]) -> None:
+        for plan in plans:
+            failed = self.alarms.dead_letters(self, "ReportDeadLetters", "A report failed three times.")
+            self._add([replace(plan, may=(*plan.may, allow("sqs:SendMessage", on=failed.queue_arn)))])
+            lambda_.CfnEventInvokeConfig(
+                self,
+                "ReportRetries",
+                function_name=self.functions[plan.name].function.function_name,
+                qualifier="$LATEST",
+                maximum_event_age_in_seconds=3600,
+                maximum_retry_attempts=2,
+                destination_config=lambda_.CfnEventInvokeConfig.DestinationConfigProperty(
+                    on_failure=lambda_.CfnEventInvokeConfig.OnFailureProperty(destination=failed.queue_arn)
+                ),
+            )
+
     def _watch_report(self) -> None:
-        published = product_metric("ReportPublished", "report_loop", period=cdk.Duration.hours(1))
+        report = self.functions["report_loop"]
+        published = product_metric("ReportPublished", period=cdk.Duration.hours(1))
+        says = "No report was published for 26 hours."
+        self.alarms.add(report, "Late", published, 1, says, comparison=BELOW, periods=26, missing=BREACHING)
+
+    def _watch_capture(self) -> None:
+        minutes = cdk.Duration.minutes(5)
+        lost = product_metric("NotStored", period=minutes)
         self.alarms.add(
-            self.functions["report_loop"],
-            "Late",
-            published,
-            1,
-            "No report was published for 26 hours.",
-            comparison=BELOW,
-            periods=26,
-            missing=BREACHING,
+            self, "NotStored", lost, 1, "A door could not store what it was given; senders keep it and retry."
         )
+        refused = product_metric("Refused", period=minutes)
+        says = "Over a hundred requests in five minutes were refused: a wrong key, a forged signature, or an attack."
+        self.alarms.add(self, "Refused", refused, 100, says, comparison=ABOVE)

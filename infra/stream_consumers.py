@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import aws_cdk as cdk
-from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_sqs as sqs
@@ -45,13 +44,11 @@ ARCHIVE_DECISIONS = Reading("Decisions", schema.DECISION_KINDS, batch=1000, wind
 class StreamConsumers(Construct):
     """The mappings from streams to functions, each consumer with its own dead letters."""
 
-    def __init__(
-        self, scope: Construct, alarms: Alarms, *, events: dynamodb.ITableV2, state: dynamodb.ITableV2
-    ) -> None:
+    def __init__(self, scope: Construct, alarms: Alarms, *, events: str, state: str) -> None:
         super().__init__(scope, "StreamConsumers")
         self._alarms = alarms
-        self.events = _stream(events)
-        self.state = _stream(state)
+        self.events = events
+        self.state = state
 
     def dead_letters(self, name: str) -> sqs.Queue:
         """Where one consumer's unworkable batches wait; a message holds the position in the stream, not the facts."""
@@ -109,8 +106,3 @@ def may_read(streams: Sequence[str], dead_letters: sqs.IQueue) -> tuple[iam.Poli
 
 def _new_items(kinds: Sequence[str]) -> dict[str, object]:
     return {"eventName": ["INSERT"], "dynamodb": {"NewImage": {schema.KIND: {"S": list(kinds)}}}}
-
-
-def _stream(table: dynamodb.ITableV2) -> str:
-    assert table.table_stream_arn
-    return table.table_stream_arn
