@@ -13,10 +13,11 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import pytest
-from closedloop.events import sources
-from closedloop.events.sources import Source, channel_of, normal, read_word, source_of, table
 from hypothesis import given
 from hypothesis import strategies as st
+
+from closedloop.events import sources
+from closedloop.events.sources import Source, channel_of, normal, read_word, source_of, table
 
 DATA = json.loads((Path(__file__).parents[1] / "vectors" / "sources.json").read_text("utf-8"))
 OWN = frozenset(DATA["own_hosts"])
@@ -25,7 +26,10 @@ CHANNELS = {
     "Organic Shopping", "Organic Social", "Organic Video", "Organic Search", "Referral", "Email", "Affiliates", "Audio",
     "SMS", "Mobile Push Notifications", "Unassigned", "AI Assistant",
 }
-JAPANESE = ("展示会", "マーケティング", "見込み客 育成", "ひらがな", "株式会社", "製造業 事例", "会社", "営業支援システム", "価格")
+JAPANESE = (
+    "展示会", "マーケティング", "見込み客 育成",
+    "ひらがな", "株式会社", "製造業 事例", "会社", "営業支援システム", "価格",
+)
 
 
 @pytest.mark.parametrize("vector", DATA["vectors"], ids=[row["story"] for row in DATA["vectors"]])
@@ -145,7 +149,8 @@ def test_a_campaign_that_is_no_mapping_says_nothing() -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "https://" + "a." * 8000 + "com/", "https://x.example/?" + "&" * 16000, "https://x.example/?" + "utm_source=a&" * 1200,
+    "https://" + "a." * 8000 + "com/", "https://x.example/?" + "&" * 16000,
+    "https://x.example/?" + "utm_source=a&" * 1200,
     "https://www.google.com/?q=" + "%e3" * 5000, "https://www.google.com/?" + "prev=%3Fq%3Da&" * 1000,
     "https://x.example/?utm_campaign=" + "shop" * 4000,
 ])
