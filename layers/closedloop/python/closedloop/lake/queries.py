@@ -36,11 +36,17 @@ PASSIVE = (
     names.DEAL_REFUNDED, names.COST_REPORTED,
 )
 
-_EVENT_COLUMNS = """{id: 'VARCHAR', packet: 'VARCHAR', site: 'VARCHAR', door: 'VARCHAR', type: 'VARCHAR',
- name: 'VARCHAR', visitor: 'VARCHAR', ids: 'VARCHAR[]', deal: 'VARCHAR', occurred_at: 'VARCHAR',
- received_at: 'VARCHAR', late: 'BOOLEAN', channel: 'VARCHAR', medium: 'VARCHAR', source: 'VARCHAR',
- campaign: 'VARCHAR', grade: 'VARCHAR', amount_minor: 'BIGINT', currency: 'VARCHAR', properties: 'VARCHAR',
- traits: 'VARCHAR'}"""
+_EVENT_COLUMNS = {
+    **dict.fromkeys((
+        "id", "packet", "site", "door", "type", "name", "visitor", "deal", "occurred_at", "received_at", "channel",
+        "medium", "source", "campaign", "grade", "currency", "properties", "traits",
+    ), "VARCHAR"),
+    "ids": "VARCHAR[]", "late": "BOOLEAN", "amount_minor": "BIGINT",
+}
+_DECISION_COLUMNS = dict.fromkeys((
+    "id", "kind", "person", "anchor", "loop", "version", "gate", "campaign", "from_stage", "to_stage", "outcome",
+    "hold_kind", "reason", "arm", "at", "run",
+), "VARCHAR")
 
 _LOAD_EVENTS = f"""
 CREATE TABLE events_delivered AS
@@ -56,22 +62,18 @@ SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') 
        coalesce(json_extract_string(properties, '$.loop'), '') AS of_loop,
        coalesce(json_extract_string(properties, '$.day'), '') AS cost_day,
        CASE WHEN type = 'identify' OR name = '{names.FORM_SUBMITTED}' THEN coalesce(traits, '') ELSE '' END AS traits
-FROM read_json($files, format = 'newline_delimited', columns = {_EVENT_COLUMNS})
+FROM lines
 """  # noqa: S608  made of our own constants
 
-_DECISION_COLUMNS = """{id: 'VARCHAR', kind: 'VARCHAR', person: 'VARCHAR', anchor: 'VARCHAR', loop: 'VARCHAR',
- version: 'VARCHAR', gate: 'VARCHAR', campaign: 'VARCHAR', from_stage: 'VARCHAR', to_stage: 'VARCHAR',
- outcome: 'VARCHAR', hold_kind: 'VARCHAR', reason: 'VARCHAR', arm: 'VARCHAR', at: 'VARCHAR', run: 'VARCHAR'}"""
-
-_LOAD_DECISIONS = f"""
+_LOAD_DECISIONS = """
 CREATE TABLE decisions_delivered AS
 SELECT id, kind, person, coalesce(anchor, '') AS anchor, loop, coalesce(version, '') AS version,
        coalesce(gate, '') AS gate, coalesce(campaign, '') AS campaign, coalesce(from_stage, '') AS from_stage,
        coalesce(to_stage, '') AS to_stage, coalesce(outcome, '') AS outcome, coalesce(hold_kind, '') AS hold_kind,
        coalesce(reason, '') AS reason, coalesce(arm, '') AS arm, CAST(left("at", 23) AS TIMESTAMP) AS decided_at,
        coalesce(run, '') AS run
-FROM read_json($files, format = 'newline_delimited', columns = {_DECISION_COLUMNS})
-"""  # noqa: S608  made of our own constants
+FROM lines
+"""
 
 _TABLES = {
     "asked": "loop VARCHAR, currency VARCHAR, home_site VARCHAR, as_of TIMESTAMP, starts_at TIMESTAMP, "
@@ -125,9 +127,10 @@ def engine(*, memory: str, spill: Path, threads: int = 2) -> Iterator[duckdb.Duc
     """A DuckDB that keeps to its memory, spills to a folder, and loads nothing from the network."""
     connection = duckdb.connect(":memory:", config={
         "memory_limit": memory, "temp_directory": str(spill), "threads": threads,
-        "autoinstall_known_extensions": "false", "autoload_known_extensions": "false", "TimeZone": "UTC",
+        "autoinstall_known_extensions": "false", "autoload_known_extensions": "false",
     })
     try:
+        connection.execute("SET TimeZone = 'UTC'")
         yield connection
     finally:
         connection.close()
@@ -212,12 +215,12 @@ class _Lake:
 
     def load(self, folder: Path) -> None:
         """Read what was delivered."""
-        for prefix, statement in ((layout.EVENTS, _LOAD_EVENTS), (layout.DECISIONS, _LOAD_DECISIONS)):
+        for prefix, columns, statement in (
+            (layout.EVENTS, _EVENT_COLUMNS, _LOAD_EVENTS), (layout.DECISIONS, _DECISION_COLUMNS, _LOAD_DECISIONS),
+        ):
             files = [str(file) for file in sorted((folder / prefix).glob("**/*.ndjson.gz"))]
-            if files:
-                self._connection.execute(statement, {"files": files})
-            else:
-                self._connection.execute(_empty(statement))
+            self._connection.execute(f"CREATE OR REPLACE TEMP VIEW lines AS {_lines(files, columns)}")
+            self._connection.execute(statement)
 
     def hand_over(self, loop: Loop, sites: Sequence[Site], edge: Bounds) -> None:
         """Write down what is asked about."""
@@ -271,15 +274,19 @@ def _sql(question: str) -> str:
     return (SQL / f"{question}.sql").read_text(encoding="utf-8")
 
 
-def _empty(statement: str) -> str:
-    """The same table without a row, where no file was delivered."""
-    columns = _EVENT_COLUMNS if "events_delivered" in statement else _DECISION_COLUMNS
-    typed = ", ".join(
-        f'CAST(NULL AS {kind.strip().strip(chr(39))}) AS "{name.strip()}"'
-        for name, kind in (pair.split(":") for pair in columns.strip("{}").replace("\n", " ").split(","))
-    )
-    head, _, _ = statement.partition("FROM read_json")
-    return f"{head} FROM (SELECT {typed}) WHERE false"
+def _lines(files: Sequence[str], columns: Mapping[str, str]) -> str:
+    """The lines of files as rows; the same columns without a row where there is no file."""
+    if not files:
+        typed = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
+        return f"SELECT * FROM (SELECT {typed}) WHERE false"  # noqa: S608  made of our own constants
+    named = ", ".join(_quoted(file) for file in files)
+    shape = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in columns.items())
+    options = f"format = 'newline_delimited', columns = {{{shape}}}"
+    return f"SELECT * FROM read_json([{named}], {options})"  # noqa: S608  quoted above
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _failed_lines(folder: Path) -> int:
