@@ -31,6 +31,7 @@ MONTHS = {
     "Jul": 7, "Aug": 8, "Sep": 9, "Oct": 10, "Nov": 11, "Dec": 12,
 }
 ESCAPE = re.compile(r'\\x([0-9a-fA-F]{2})|\\(["\\])|\\[bfnrtv]')
+CONTROL = re.compile("[\x00-\x1f\x7f]")
 SURROGATE = re.compile("[\ud800-\udfff]")
 PAGE_STATUS = frozenset(("200", "304"))
 PAGE_ENDINGS = frozenset((
@@ -113,7 +114,7 @@ def _read_line(
     return Record(number, {
         "type": "page",
         "messageId": _message_id(line, seen),
-        "anonymousId": visitor_of(address, agent),
+        "anonymousId": visitor_of(_plain(address), agent),
         "timestamp": iso(moment),
         "context": {
             "page": {
@@ -182,7 +183,7 @@ def _or_nothing(text: str) -> str:
 
 def _plain(text: str) -> str:
     r"""A quoted field without its escapes: `\xhh` becomes `%hh`, and waits for somebody who knows the charset."""
-    text = ESCAPE.sub(lambda found: f"%{found[1]}" if found[1] else found[2] or " ", text)
+    text = CONTROL.sub(" ", ESCAPE.sub(lambda found: f"%{found[1]}" if found[1] else found[2] or " ", text))
     if text.isascii():
         return text
     # Bytes that the file's reader kept as surrogates are bytes as well; any other half of a pair is nothing.
