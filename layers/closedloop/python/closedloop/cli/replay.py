@@ -1,7 +1,9 @@
-"""closedloop replay: hold what is derived against the ledger, and fold it anew."""
+"""closedloop replay: hold what is derived against the ledger."""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -17,31 +19,59 @@ class NotCaughtUp(ClosedLoopError):
     """The live profiles or the lake are behind the ledger for longer than was waited."""
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How live state and lake stand against the ledger and the decisions written."""
+
+    found: Checked
+    decisions: Counter[str]
+    archived_events: int
+    archived_decisions: int
+
+    @property
+    def behind(self) -> str:
+        """What is behind, in words; empty when nothing is."""
+        events = self.found.events - self.archived_events
+        decisions = self.decisions.total() - self.archived_decisions
+        parts = (
+            (len(self.found.stale), "profiles are stale"), (events, "events are not yet in the lake"),
+            (decisions, "decisions are not yet in the lake"),
+        )
+        return ", ".join(f"{count} {what}" for count, what in parts if count > 0)
+
+
 def replay(
-    dry_run: Annotated[bool, typer.Option(help="Only compare. (Folding anew writes only what differs.)")] = True,
     wait_s: Annotated[float, typer.Option(help="Seconds to wait until live and ledger agree.")] = 0.0,
     as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
 ) -> None:
-    """Fold everybody anew from the ledger and hold it against the live profiles and the lake."""
+    """Fold everybody anew from the ledger and hold it against the live profiles and the lake; nothing is written."""
     named(stage, outputs)
-    found, archived = caught_up(wait_s)
+    standing = caught_up(wait_s)
     content = {
-        "packets": found.packets, "events": found.events, "persons": found.persons, "stale": len(found.stale), "archived": archived,
+        "packets": standing.found.packets, "events": standing.found.events, "persons": standing.found.persons,
+        "stale": len(standing.found.stale), "archived_events": standing.archived_events,
+        "archived_decisions": standing.archived_decisions, "transitions": standing.decisions["transition"],
+        "verdicts": standing.decisions["verdict"], "mails": standing.decisions["sent"],
     }
     console.as_json(content) if as_json else console.facts("ledger against live", content)
-    if found.stale or archived < found.events:
-        raise NotCaughtUp(f"{len(found.stale)} profiles are stale, {found.events - archived} events are not yet in the lake")
+    if standing.behind:
+        raise NotCaughtUp(standing.behind)
 
 
-def caught_up(wait_s: float) -> tuple[Checked, int]:
-    """Compare, again and again while there is time, until nothing is behind: profiles, and events in the lake."""
-    state, ledger, sites = doors.state(), doors.ledger(), doors.sites()
+def caught_up(wait_s: float) -> Standing:
+    """Compare, again and again while there is time, until nothing is behind."""
     deadline = clock.past(wait_s)
     with console.ERR.status("holding the live profiles and the lake against the ledger") as status:
         while True:
-            found = check(ledger.every_packet(), lambda person: state.profile(person).profile, sites)
-            archived = doors.archived_events()
-            if (not found.stale and archived >= found.events) or clock.is_past(deadline):
-                return found, archived
-            status.update(f"{len(found.stale)} of {found.persons} profiles behind, {archived} of {found.events} events archived")
+            standing = _standing()
+            if not standing.behind or clock.is_past(deadline):
+                return standing
+            status.update(standing.behind)
             clock.sleep(0.5)
+
+
+def _standing() -> Standing:
+    state = doors.state()
+    found = check(doors.ledger().every_packet(), lambda person: state.profile(person).profile, doors.sites())
+    decisions = Counter(row["outcome"] if row["kind"] == "action" else row["kind"] for row in state.every_decision())
+    return Standing(found, decisions, *doors.archived())

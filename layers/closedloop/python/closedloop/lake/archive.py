@@ -32,10 +32,10 @@ def archive_packets(packets: Sequence[Packet], sites: Mapping[str, Site], first:
     return sum(len(rows) for rows in days.values())
 
 
-def archived_ids(files: Files) -> set[str]:
-    """The ids of all events that the lake holds."""
+def archived_ids(files: Files, prefix: str) -> set[str]:
+    """The ids of all events, or decisions, that the lake holds."""
     found: set[str] = set()
-    for key in files.keys(layout.EVENTS):
+    for key in files.keys(prefix):
         found.update(json.loads(line)["id"] for line in gzip.decompress(files.get(key)).splitlines())
     return found
 

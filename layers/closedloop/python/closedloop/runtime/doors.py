@@ -285,11 +285,12 @@ def dead_letters(prefix: str) -> dict[str, int]:
     return waiting
 
 
-def archived_events() -> int:
-    """How many distinct events the lake holds; for an operator's checks."""
+def archived() -> tuple[int, int]:
+    """How many distinct events and decisions the lake holds; for an operator's checks."""
+    from closedloop.lake import layout
     from closedloop.lake.archive import archived_ids
 
-    return len(archived_ids(lake()))
+    return len(archived_ids(lake(), layout.EVENTS)), len(archived_ids(lake(), layout.DECISIONS))
 
 
 def start_transitions(name: str, content: Mapping[str, Any]) -> bool:

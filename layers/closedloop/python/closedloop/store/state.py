@@ -392,6 +392,20 @@ class State:
                 found.append(decision_row(item))
         return sorted(found, key=lambda row: (row["at"], row["id"]))
 
+    def every_decision(self) -> Iterator[dict[str, Any]]:
+        """All verdicts, transitions and actions there are, by a scan: for an operator's checks alone."""
+        names = {f":{kind}": {"S": kind} for kind in schema.DECISION_KINDS}
+        scan: dict[str, Any] = {
+            "TableName": self._table, "ConsistentRead": True, "FilterExpression": f"#kind IN ({', '.join(names)})",
+            "ExpressionAttributeNames": {"#kind": schema.KIND}, "ExpressionAttributeValues": names,
+        }
+        while True:
+            answer = self._dynamo.call("Scan", scan)
+            yield from (decision_row(item) for item in answer.get("Items", ()))
+            if not answer.get("LastEvaluatedKey"):
+                return
+            scan["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
     # Actions.
 
     def actions(self, person: str) -> list[Action]:
