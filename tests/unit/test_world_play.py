@@ -206,6 +206,18 @@ def test_batches_are_full_of_one_kind_of_browser_and_keep_each_visitors_order(
         assert requests_of[f"v{visitor}"] == -(-count // 25)
 
 
+@pytest.mark.parametrize(("name", "line"), [
+    (files.EVENTS, {"type": "page"}), (files.FORMS, {"form": "guide"}), (files.DEALS, {"data": 7}),
+    (files.COSTS, {"day": 1}),
+])
+def test_a_line_about_nobody_is_named(folder: Path, tmp_path: Path, name: str, line: dict[str, Any]) -> None:
+    for file in NAMES:
+        (tmp_path / file).write_bytes(b"")
+    (tmp_path / name).write_text(f"{json.dumps(line)}\n")
+    with pytest.raises(files.NotAWorld, match=rf"{name}:1: does not say"):
+        play(tmp_path, "http://system", secret_key="sk", **settings_of(Door(), []))
+
+
 def test_a_refusal_is_counted_with_its_reason_and_not_repeated(folder: Path) -> None:
     door, asked = Door(), []
 
@@ -340,7 +352,8 @@ def test_the_mailbox_of_the_emulator_is_read() -> None:
     content = {"messages": {"000000000000": [
         {
             "MessageId": "m2", "Source": "pumps@northwind.example", "To": ["Yoko <yoko@example.com>"],
-            "Subject": "Hello", "BodyText": "", "BodyHtml": '<a href="http://system/l/abc.d-e_f">more</a>', "Timestamp": 1795500010.5,
+            "Subject": "Hello", "BodyText": "",
+            "BodyHtml": '<a href="http://system/l/abc.d-e_f">more</a>', "Timestamp": 1795500010.5,
         },
         {
             "MessageId": "m1", "Source": "pumps@northwind.example", "To": ["ken@example.com"], "Subject": "How",

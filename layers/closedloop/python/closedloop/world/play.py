@@ -56,7 +56,7 @@ def play(
         on_progress(what, 0, total)
         courier.carry(lanes, tally, on_facts)
 
-    events = _Index(folder, files.EVENTS, lambda line: str(line.get("anonymousId") or line.get("userId")))
+    events = _Index(folder, files.EVENTS, lambda line: str(line.get("anonymousId") or line["userId"]))
     carry("events", events.total, _event_lanes(events, endpoint, history))
     forms = _Index(folder, files.FORMS, lambda line: str(line["anonymousId"]))
     carry("forms", forms.total, ([form_parcel(line, endpoint, history) for line in lines] for lines in forms.lines()))
@@ -69,8 +69,8 @@ def play(
         tally.left_out["mail events: no signer given"] += mails
     else:
         carry("mail", mails, iter([_mail_lane(folder, endpoint, site, sign_mail)]))
-    costs = list(read_lines(folder, files.COSTS))
-    carry("costs", len(costs), _cost_lanes(costs, endpoint, history))
+    costs = _Index(folder, files.COSTS, lambda line: str(line["campaign"]))
+    carry("costs", costs.total, (_cost_lane(lines, endpoint, history) for lines in costs.lines()))
     return tally.played
 
 
@@ -187,14 +187,13 @@ def _mail_parcel(events: Sequence[Line], endpoint: str, site: str, sign: SignMai
     return Parcel("/v1/webhooks/email", len(events), make)
 
 
-def _cost_lanes(costs: Sequence[Line], endpoint: str, headers: dict[str, str]) -> Iterator[Lane]:
-    """What each campaign cost on each day, as events that the site's own server reports at noon in Tokyo."""
-    by_campaign: dict[str, list[bytes]] = {}
-    for line in costs:
-        campaign, day = line["campaign"], line["day"]
-        by_campaign.setdefault(campaign, []).append(dumps({
-            "type": "track", "event": COST_REPORTED, "messageId": f"cost-{campaign}-{day}",
-            "anonymousId": f"cost-{campaign}", "timestamp": f"{day}T03:00:00.000Z", "properties": line,
-        }).encode())
-    for events in by_campaign.values():
-        yield [batch_parcel(events[start : start + BATCH], endpoint, headers) for start in range(0, len(events), BATCH)]
+def _cost_lane(costs: Sequence[Line], endpoint: str, headers: dict[str, str]) -> Lane:
+    """What one campaign cost on each day, as events that the site's own server reports at noon in Tokyo."""
+    events = [
+        dumps({
+            "type": "track", "event": COST_REPORTED, "messageId": f"cost-{line['campaign']}-{line['day']}",
+            "anonymousId": f"cost-{line['campaign']}", "timestamp": f"{line['day']}T03:00:00.000Z", "properties": line,
+        }).encode()
+        for line in costs
+    ]
+    return [batch_parcel(events[start : start + BATCH], endpoint, headers) for start in range(0, len(events), BATCH)]
