@@ -196,7 +196,8 @@ def test_every_line_counts_once_whatever_stands_in_it(lines: list[str]) -> None:
     for event in events:
         # What a store takes: text without half characters and without control characters.
         json.dumps(event, ensure_ascii=False).encode()
-        assert not re.search("[\x00-\x1f\x7f]", "".join([*event["context"]["page"].values(), event["context"]["userAgent"]]))
+        texts = [*event["context"]["page"].values(), event["context"]["userAgent"]]
+        assert not re.search("[\x00-\x1f\x7f]", "".join(texts))
 
 
 @pytest.mark.parametrize("line", [
