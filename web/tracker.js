@@ -43,7 +43,7 @@
   let flushTimer;
   let routeTimer;
 
-  let page; // the page being read
+  let seen; // the page being read, as it was when it came: {page, campaign, topic}
   let pageFields; // what page() was called with, told again when permission comes later
   let referrer = document.referrer;
   let engagedMs = 0;
@@ -170,7 +170,7 @@
       waiting.pop(); // this page's count, if it has not left yet: the page view itself replaces it
       remember();
       send('track', consentUpdated);
-      if (page) enqueue(describe('page', pageFields, {}, page));
+      if (seen) enqueue(describe('page', pageFields, {}, seen));
     }
   }
 
@@ -179,11 +179,15 @@
 
   function pageNow() {
     return {
-      path: location.pathname,
-      referrer: referrer,
-      search: location.search,
-      title: document.title,
-      url: location.href.split('#')[0],
+      page: {
+        path: location.pathname,
+        referrer: referrer,
+        search: location.search,
+        title: document.title,
+        url: location.href.split('#')[0],
+      },
+      campaign: campaign(),
+      topic: topic(),
     };
   }
 
@@ -212,10 +216,7 @@
       timestamp: options.timestamp || new Date().toISOString(),
       anonymousId: me.id,
       userId: me.user,
-      context: Object.assign({
-        page: ofPage || pageNow(),
-        campaign: campaign(),
-        topic: topic(),
+      context: Object.assign({}, ofPage || pageNow(), {
         consent: { analytics: choice.analytics || 'unknown', marketing: choice.marketing || 'unknown' },
         groupId: me.group,
         locale: navigator.language,
@@ -353,14 +354,14 @@
   }
 
   function summarise() {
-    if (!page) return;
+    if (!seen) return;
     active();
     const seconds = Math.round(engagedMs / 1000);
     if (seconds) {
       send('track', {
         event: 'Page Engaged',
         properties: { engaged_seconds: seconds, scroll_percent: scrollPercent },
-      }, {}, page);
+      }, {}, seen);
     }
     engagedMs = 0;
   }
@@ -382,18 +383,18 @@
 
   const arrive = guarded(function () {
     routeTimer = clearTimeout(routeTimer);
-    if (page.path !== location.pathname || page.search !== location.search) view([]);
+    if (seen.page.path !== location.pathname || seen.page.search !== location.search) view([]);
   });
 
   function view(args) {
     const given = sort(args);
     summarise();
-    if (page) referrer = page.url;
-    page = pageNow();
+    if (seen) referrer = seen.page.url;
+    seen = pageNow();
     scrollPercent = 0;
     resume();
     pageFields = { name: given.words.pop(), category: given.words.pop(), properties: given.objects[0] || {} };
-    send('page', pageFields, given.objects[1], page);
+    send('page', pageFields, given.objects[1], seen);
   }
 
 

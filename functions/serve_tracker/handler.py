@@ -40,6 +40,8 @@ def handle(event: dict[str, Any], context: object) -> dict[str, Any]:
     if _knows(asked.get("if-none-match", "")):
         return {"statusCode": 304, "headers": headers}
     headers["content-type"] = "text/javascript; charset=utf-8"
+    if event.get("requestContext", {}).get("http", {}).get("method") == "HEAD":
+        return {"statusCode": 200, "headers": headers}
     if "gzip" in asked.get("accept-encoding", ""):
         headers["content-encoding"] = "gzip"
         return {"statusCode": 200, "headers": headers, "body": gzipped(), "isBase64Encoded": True}

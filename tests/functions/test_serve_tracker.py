@@ -81,6 +81,15 @@ def test_pages_that_pin_the_script_or_isolate_themselves_may_load_it() -> None:
     assert headers["cross-origin-resource-policy"] == "cross-origin"
 
 
+def test_who_asks_only_for_the_head_gets_no_body() -> None:
+    request = a_request()
+    request["requestContext"]["http"]["method"] = "HEAD"
+    reply = handler.handle(request, None)
+
+    assert "body" not in reply
+    assert reply["headers"] == handler.handle(a_request(), None)["headers"]
+
+
 def test_a_request_without_headers_is_served() -> None:
     assert handler.handle({}, None)["statusCode"] == 200
 
