@@ -52,7 +52,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--once", action="store_true", help="end after the report, with one JSON line")
     parser.add_argument("--people", type=int, default=200, help="how many people the world has")
     parser.add_argument("--seed", type=int, default=7, help="the same seed is the same world")
-    parser.add_argument("--out", type=Path, default=Path(".local/out"), help="where the world and the report are written")
+    parser.add_argument(
+        "--out", type=Path, default=Path(".local/out"), help="where the world and the report are written"
+    )
     parser.add_argument("--dir", type=Path, default=Path(".local"), help="where the emulator keeps its files")
     return parser.parse_args(arguments)
 
@@ -61,7 +63,9 @@ def _play(asked: argparse.Namespace, deployed: Deployed) -> dict[str, Any]:
     out: Path = asked.out
     world = out / "world"
     environment = {
-        **os.environ, **deployed.environment, "CLOSEDLOOP_OUTPUTS": str((asked.dir / "outputs.json").resolve()),
+        **os.environ,
+        **deployed.environment,
+        "CLOSEDLOOP_OUTPUTS": str((asked.dir / "outputs.json").resolve()),
     }
 
     def closedloop(*command: str) -> Any:
@@ -114,7 +118,10 @@ def _closedloop(command: Sequence[str], environment: Mapping[str, str]) -> Any:
     """One command of the product; its progress is shown, its JSON is read."""
     done = subprocess.run(
         [sys.executable, "-c", "from closedloop.cli.main import main; main()", *command],
-        env=dict(environment), stdout=subprocess.PIPE, text=True, check=False,
+        env=dict(environment),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise StepFailed(f"closedloop {' '.join(command)} ended with status {done.returncode}")
@@ -137,8 +144,16 @@ def _serve_on(deployed: Deployed, result: Mapping[str, Any], directory: Path) ->
 def _closedloop_serving(directory: Path) -> None:
     environment = {**os.environ, "CLOSEDLOOP_OUTPUTS": str((directory / "outputs.json").resolve())}
     subprocess.run(
-        [sys.executable, "-c", "from closedloop.cli.main import main; main()", "world", "pages", str(ROOT / "examples/pages")],
-        env=environment, check=False,
+        [
+            sys.executable,
+            "-c",
+            "from closedloop.cli.main import main; main()",
+            "world",
+            "pages",
+            str(ROOT / "examples/pages"),
+        ],
+        env=environment,
+        check=False,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -87,12 +88,15 @@ def up(
     port: int | None = None,
     keep_state: bool = False,
     context: Mapping[str, str] | None = None,
+    origins: Sequence[str] = (),
+    senders: Sequence[str] = (),
     say: Say = lambda line: None,
 ) -> Deployed:
     """Start the emulator, deploy both stacks, and write `outputs.json` into the directory.
 
     Shapes: `emulator` is a virtual environment made from `requirements/emulator.txt` with this interpreter's minor
-    version; `context` goes to the synthesis.
+    version; `context` goes to the synthesis; `origins` are pages whose browsers ask before they send (a preflight);
+    `senders` are the addresses or domains that mails leave from.
     Errors: NotRunning.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -103,7 +107,7 @@ def up(
     say(f"starting the emulator on {HOST}:{port}")
     process = _start(directory, emulator, port, keep_state)
     try:
-        return _deploy_all(directory, process, port, context or {}, say)
+        return _deploy_all(directory, process, port, context or {}, origins, senders, say)
     except BaseException:
         # Also on Ctrl-C: a half-started run leaves no process behind.
         down(directory)
@@ -127,7 +131,13 @@ def down(directory: Path) -> bool:
 
 
 def _deploy_all(
-    directory: Path, process: subprocess.Popen[bytes], port: int, context: Mapping[str, str], say: Say
+    directory: Path,
+    process: subprocess.Popen[bytes],
+    port: int,
+    context: Mapping[str, str],
+    origins: Sequence[str],
+    senders: Sequence[str],
+    say: Say,
 ) -> Deployed:
     url = f"http://{HOST}:{port}"
     output = directory / "cdk.out"
@@ -160,7 +170,12 @@ def _deploy_all(
     endpoint = f"{url}/_aws/execute-api/{api}"
     say("telling the product its public address")
     _redeploy(client("cloudformation"), names["Stateless"], {"PublicUrl": endpoint})
-    _open_to_browsers(client("apigatewayv2"), api)
+    if origins:
+        _open_to_browsers(client("apigatewayv2"), api, origins)
+    _without_tls(client("s3"), (outputs["LakeBucket"], outputs["ReportsBucket"]))
+    functions = _functions(client("lambda"))
+    _verify(client("sesv2"), senders)
+    _let_mail_out(client("lambda"), client("iam"), functions["perform_actions"])
 
     deployed = Deployed(
         endpoint=endpoint,
@@ -173,7 +188,7 @@ def _deploy_all(
         secret_name=outputs["SecretName"],
         stage_transitions_arn=outputs["StageTransitionsArn"],
         report_function=outputs["ReportFunction"],
-        functions=_functions(client("lambda")),
+        functions=functions,
         pid=process.pid,
         environment={
             "AWS_ENDPOINT_URL": url,
@@ -246,11 +261,28 @@ def _check_minor(emulator: Path) -> None:
 
 def _synthesize(output: Path, context: Mapping[str, str]) -> None:
     asked = {"platform": "host", "schedules": "off", **context}
+    made_from = _fingerprint(asked)
+    mark = output / "made-from.txt"
+    if mark.exists() and mark.read_text() == made_from:
+        return
     pairs = [part for key, value in asked.items() for part in ("-c", f"{key}={value}")]
     command = [sys.executable, "-m", "infra.app", "-o", str(output.resolve()), *pairs]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotRunning(f"the templates could not be written:\n{done.stdout}{done.stderr}")
+    mark.write_text(made_from)
+
+
+def _fingerprint(asked: Mapping[str, str]) -> str:
+    """What the templates are made from; the same inputs need no second synthesis."""
+    digest = hashlib.sha256(json.dumps([sys.version, dict(asked)], sort_keys=True).encode())
+    sources = [ROOT / "cdk.json", *(ROOT / "requirements").glob("*.txt")]
+    for folder in ("infra", "functions", "layers/closedloop"):
+        sources += [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    for path in sorted(sources):
+        digest.update(f"{path.relative_to(ROOT)}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()
 
 
 def _bootstrap(client: Callable[[str], Any]) -> None:
@@ -345,12 +377,37 @@ def _finish(cloudformation: Any, stack: str) -> dict[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
 
 
-def _open_to_browsers(gateway: Any, api: str) -> None:
+def _without_tls(s3: Any, buckets: Sequence[str]) -> None:
+    # The buckets refuse whoever comes without TLS, and there is none on loopback; roles still limit each call.
+    for bucket in buckets:
+        s3.delete_bucket_policy(Bucket=bucket)
+
+
+def _verify(ses: Any, senders: Sequence[str]) -> None:
+    known = {one["IdentityName"] for one in ses.list_email_identities()["EmailIdentities"]}
+    for sender in senders:
+        if sender not in known:
+            ses.create_email_identity(EmailIdentity=sender)
+
+
+def _let_mail_out(lambda_: Any, iam: Any, function: str) -> None:
+    # The emulator judges a mail by the resource `*` and not by its sender, so the role's own statement never fits.
+    role = lambda_.get_function_configuration(FunctionName=function)["Role"].rsplit("/", 1)[-1]
+    statement = {"Effect": "Allow", "Action": "ses:SendEmail", "Resource": "*"}
+    iam.put_role_policy(
+        RoleName=role,
+        PolicyName="MailInTheEmulator",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+
+
+def _open_to_browsers(gateway: Any, api: str, origins: Sequence[str]) -> None:
     # The emulator answers every preflight itself and refuses it unless told otherwise here; AWS asks the function.
     gateway.update_api(
         ApiId=api,
         CorsConfiguration={
-            "AllowOrigins": ["*"],
+            "AllowOrigins": list(origins),
+            "AllowCredentials": True,
             "AllowMethods": ["GET", "POST", "OPTIONS"],
             "AllowHeaders": ["authorization", "content-type"],
             "MaxAge": 86400,
@@ -430,6 +487,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start.add_argument("--emulator", type=Path, default=EMULATOR, help="virtual environment that holds the emulator")
     start.add_argument("--port", type=int, help="default: any free port")
     start.add_argument("--keep-state", action="store_true", help="tables and files survive `down`")
+    start.add_argument("--origin", action="append", default=[], help="origin of a page whose browser sends preflights")
+    start.add_argument("--sender", action="append", default=[], help="address or domain that mails leave from")
     start.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args(arguments)
     try:
@@ -442,6 +501,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             emulator=asked.emulator,
             port=asked.port,
             keep_state=asked.keep_state,
+            origins=asked.origin,
+            senders=asked.sender,
             context=dict(pair.split("=", 1) for pair in asked.context),
             say=lambda line: print(line, file=sys.stderr, flush=True),
         )

@@ -98,7 +98,7 @@ class StatefulStack(cdk.Stack):
             reports_bucket=export("ReportsName", self.reports.bucket_name),
             reports_arn=export("ReportsArn", self.reports.bucket_arn),
             secret_name=self._secret_name,
-            secret_arn=export("SecretArn", self.keys.secret_arn),
+            secret_arn=export("SecretArn", self.keys.attr_id),
             site_secrets_prefix=self._site_secrets_prefix,
             alarm_key_arn=export("AlarmKeyArn", self.alarm_key.key_arn),
         )
@@ -152,20 +152,21 @@ class StatefulStack(cdk.Stack):
             removal_policy=self._removal,
         )
 
-    def _secret(self) -> secretsmanager.Secret:
-        return secretsmanager.Secret(
+    def _secret(self) -> secretsmanager.CfnSecret:
+        secret = secretsmanager.CfnSecret(
             self,
             "Keys",
-            secret_name=self._secret_name,
+            name=self._secret_name,
             description="Closed Loop: the pepper of every identifier; the key that signs links is derived from it.",
-            generate_secret_string=secretsmanager.SecretStringGenerator(
+            generate_secret_string=secretsmanager.CfnSecret.GenerateSecretStringProperty(
                 secret_string_template="{}",  # noqa: S106  an empty object, no secret
                 generate_string_key="pepper",
                 password_length=64,
                 exclude_punctuation=True,
             ),
-            removal_policy=self._removal,
         )
+        secret.apply_removal_policy(self._removal)
+        return secret
 
     def _alarm_key(self) -> kms.Key:
         # A topic is not encrypted unless it is given a key, and CloudWatch may not use the account's default one.
