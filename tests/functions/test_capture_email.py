@@ -26,7 +26,9 @@ from closedloop.capture.mail import PROVIDERS, accept_mail
 from closedloop.events.event import Event
 from closedloop.runtime import anymail, doors, http
 from closedloop.sites.definition import Site
+from closedloop.store.boto import BotoCalls
 from closedloop.store.ledger import packet_of
+from closedloop.store.state import State
 from functions.capture_email import handler
 
 NOW = datetime(2026, 11, 24, 6, 10, tzinfo=UTC)
@@ -107,6 +109,12 @@ def cloud(aws: str) -> Cloud:
         )
     made.secrets.create_secret(Name="closedloop", SecretString=json.dumps({"pepper": "pepper"}))
     made.secrets.create_secret(Name=SITE_SECRETS, SecretString="{}")
+    state = State(BotoCalls(made.dynamodb), "state")
+    for name, providers in (("northwind", sorted(PROVIDERS)), ("bare", sorted(PROVIDERS)), ("quiet", [])):
+        state.put_site(Site.model_validate({
+            "site": name, "title": name, "write_key": f"pk_{name}_12345678", "origins": [f"https://{name}.example.jp"],
+            "webhooks": {"email": providers, "sns_topics": [TOPIC] if name == "northwind" else []},
+        }))
     return made
 
 
@@ -129,15 +137,12 @@ def world(
         **{f"{name}_key": KEY for name in ("mailersend", "mailgun", "mailtrap", "mandrill", "unisender_go")},
         **{f"{name}_basic": BASIC for name in UNSIGNED},
     })
-    for name, providers in (("northwind", sorted(PROVIDERS)), ("bare", sorted(PROVIDERS)), ("quiet", [])):
-        doors.state().put_site(Site.model_validate({
-            "site": name, "title": name, "write_key": f"pk_{name}_12345678", "origins": [f"https://{name}.example.jp"],
-            "webhooks": {"email": providers, "sns_topics": [TOPIC] if name == "northwind" else []},
-        }))
     yield cloud
-    for table in ("events", "state"):
-        for item in cloud.scan(table):
-            cloud.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in ("pk", "sk")})
+    for item in cloud.scan("events"):
+        cloud.dynamodb.delete_item(TableName="events", Key={name: item[name] for name in ("pk", "sk")})
+    for item in cloud.scan("state"):
+        if item["pk"]["S"].startswith("W#"):
+            cloud.dynamodb.delete_item(TableName="state", Key={name: item[name] for name in ("pk", "sk")})
     forget()
 
 
@@ -147,7 +152,8 @@ class Amazon:
     def __init__(self, key: rsa.RSAPrivateKey) -> None:
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sns.amazonaws.com")])
         built = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        built = built.serial_number(1).not_valid_before(NOW - timedelta(days=9)).not_valid_after(NOW + timedelta(days=9))
+        built = built.serial_number(1).not_valid_before(NOW - timedelta(days=9))
+        built = built.not_valid_after(NOW + timedelta(days=9))
         self._pem = built.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
         self.fetched: list[str] = []
         self.confirmed: list[str] = []
@@ -524,16 +530,19 @@ def proven(provider: str, key: rsa.RSAPrivateKey) -> tuple[str, dict[str, str]]:
 def a_mailgun_post(token: str, at: int = SENT, **changes: Any) -> str:
     signature = hmac.digest(KEY.encode(), f"{at}{token}".encode(), "sha256").hex()
     report = {**OTHERS["mailgun"]["event-data"], **changes}
-    return json.dumps({"signature": {"timestamp": str(at), "token": token, "signature": signature}, "event-data": report})
+    proof = {"timestamp": str(at), "token": token, "signature": signature}
+    return json.dumps({"signature": proof, "event-data": report})
 
 
 REPORTS = {
     "brevo": ("Email Opened", {"machine_open": True}), "mailersend": ("Email Bounced", {"soft": True}),
     "mailgun": ("Email Delivered", {"message_id": "2026.1.SMTP@mg.example"}),
-    "mailjet": ("Email Bounced", {"reason": "bounced"}), "mailtrap": ("Email Link Clicked", {"link": "example.jp/pumps"}),
+    "mailjet": ("Email Bounced", {"reason": "bounced"}),
+    "mailtrap": ("Email Link Clicked", {"link": "example.jp/pumps"}),
     "mandrill": ("Email Bounced", {"soft": True, "status": "4.2.2"}),
     "postal": ("Email Link Clicked", {"link": "example.jp/pumps"}), "postmark": ("Email Opened", {"loop": "autumn"}),
-    "resend": ("Email Link Clicked", {"link": "example.jp/pumps"}), "sparkpost": ("Email Opened", {"machine_open": True}),
+    "resend": ("Email Link Clicked", {"link": "example.jp/pumps"}),
+    "sparkpost": ("Email Opened", {"machine_open": True}),
     "unisender_go": ("Email Bounced", {"status": "5.1.1"}),
 }
 

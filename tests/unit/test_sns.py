@@ -151,7 +151,9 @@ def test_a_changed_message_is_refused(key: rsa.RSAPrivateKey, amazon: Amazon, ch
         verify({**a_message(key), **change}, amazon)
 
 
-@pytest.mark.parametrize("name", ["Type", "TopicArn", "Signature", "SignatureVersion", "SigningCertURL", "Timestamp", "MessageId"])
+@pytest.mark.parametrize("name", [
+    "Type", "TopicArn", "Signature", "SignatureVersion", "SigningCertURL", "Timestamp", "MessageId", "Message",
+])
 def test_a_message_that_lacks_something_is_refused(key: rsa.RSAPrivateKey, amazon: Amazon, name: str) -> None:
     message = a_message(key)
     del message[name]
@@ -160,7 +162,9 @@ def test_a_message_that_lacks_something_is_refused(key: rsa.RSAPrivateKey, amazo
         verify(message, amazon)
 
 
-@pytest.mark.parametrize("body", [b"", b"null", b"[]", b'"x"', b"{", b"\xff\xfe", b'{"Type": {"a": 1}}', b"[" * 100_000])
+@pytest.mark.parametrize("body", [
+    b"", b"null", b"[]", b'"x"', b"{", b"\xff\xfe", b'{"Type": {"a": 1}}', b"[" * 100_000,
+])
 def test_what_is_no_message_is_refused(amazon: Amazon, body: bytes) -> None:
     with pytest.raises(BadSignature):
         verify(body, amazon)
