@@ -16,7 +16,9 @@ from closedloop.reports.words import Words
 Spec = dict[str, Any]
 
 VEGA_LITE = "6.4"
-WIDTH = 640
+# Narrow enough that a telephone shows the letters at a readable size; the page scales it up a little at most.
+WIDTH = 440
+SCALED = 1.12
 INK, MUTED, GRID = "#1d2733", "#5b6875", "#e4e8ed"
 ACCENT, SECOND, THIRD, PALE = "#0b6e69", "#d9822b", "#5661b3", "#b9d8d6"
 FONT = "system-ui, 'Hiragino Sans', 'Noto Sans JP', 'Yu Gothic UI', sans-serif"
@@ -26,7 +28,7 @@ CONFIG: Spec = {
     "view": {"stroke": None},
     "axis": {
         "labelColor": MUTED, "titleColor": MUTED, "titleFontWeight": "normal", "gridColor": GRID, "domain": False,
-        "ticks": False, "labelPadding": 8, "labelFontSize": 13, "titleFontSize": 13, "labelLimit": 190,
+        "ticks": False, "labelPadding": 8, "labelFontSize": 13, "titleFontSize": 13, "labelLimit": 150,
     },
     "legend": {"labelColor": INK, "labelFontSize": 13, "orient": "top", "title": None, "symbolType": "square",
                "offset": 8},
@@ -51,7 +53,7 @@ def draw(chart: str, spec: Spec, label: str) -> str:
     head, _, body = svg.partition(">")
     head = re.sub(r'\s(?:role|aria-[a-z]+)="[^"]*"', "", head)
     size = re.search(r'viewBox="0 0 ([0-9.]+) ', head)
-    style = f' style="max-width:{size.group(1)}px"' if size else ""
+    style = f' style="max-width:{float(size.group(1)) * SCALED:.0f}px"' if size else ""
     head = re.sub(r'\s(?:width|height)="[^"]*"', "", head)
     return f'{head} role="img" aria-label="{escape(label, quote=True)}"{style}>{body}'
 
@@ -74,6 +76,12 @@ def _spec(height: int | Spec, **parts: Any) -> Spec:
             "autosize": {"type": "fit-x", "contains": "padding"}, **parts}
 
 
+def _room(labels: list[str]) -> Spec:
+    """An axis with room for its labels: the reader's fonts draw them, and they are wider than those we measure with."""
+    widest = max(sum(14 if ord(letter) > 0x2E7F else 8.5 for letter in label) for label in labels)
+    return {"minExtent": min(160.0, widest + 10), "labelLimit": 150}
+
+
 def _pace(report: Report, number: int, words: Words) -> Spec | None:
     objective = report.objectives[number]
     if len(objective.series) < 2:
@@ -92,9 +100,10 @@ def _pace(report: Report, number: int, words: Words) -> Spec | None:
         encoding={
             "x": {"field": "day", "type": "temporal", "title": None,
                   "scale": {"type": "utc"},
-                  "axis": {"format": words.get("day_format"), "labelAngle": 0, "grid": False, "tickCount": 6}},
+                  "axis": {"format": words.get("day_format"), "labelAngle": 0, "grid": False, "tickCount": 5,
+                           "labelFlush": False, "labelOverlap": "greedy", "labelSeparation": 14}},
             "y": {"field": "value", "type": "quantitative", "title": None, "axis": {"tickCount": 4, "format": "~s"}},
-            "color": {"field": "what", "type": "nominal",
+            "color": {"field": "what", "type": "nominal", "legend": {"symbolType": "stroke"},
                       "scale": {"domain": [attained, pace], "range": [ACCENT, "#9aa5b1"]}},
             "strokeWidth": {"condition": {"test": {"field": "what", "equal": attained}, "value": 3}, "value": 1.5},
             "strokeDash": {"condition": {"test": {"field": "what", "equal": attained}, "value": [1, 0]},
@@ -107,9 +116,9 @@ def _stages(report: Report, words: Words) -> Spec | None:
     if not any(stage.entered for stage in report.stages):
         return None
     entered, now = words.get("entered"), words.get("stand_now")
-    order = [stage.stage for stage in report.stages]
+    order = [words.stage(stage.stage) for stage in report.stages]
     values = [
-        {"stage": stage.stage, "what": what, "people": people}
+        {"stage": words.stage(stage.stage), "what": what, "people": people}
         for stage in report.stages for what, people in ((entered, stage.entered), (now, stage.now))
     ]
     return _spec(
@@ -121,7 +130,7 @@ def _stages(report: Report, words: Words) -> Spec | None:
                           "color": {"value": INK}}},
         ],
         encoding={
-            "y": {"field": "stage", "type": "nominal", "sort": order, "title": None,
+            "y": {"field": "stage", "type": "nominal", "sort": order, "title": None, "axis": _room(order),
                   "scale": {"paddingInner": 0.35}},
             "yOffset": {"field": "what", "sort": [entered, now]},
             "x": {"field": "people", "type": "quantitative", "title": words.get("people_unit"),
@@ -160,7 +169,7 @@ def _repeat(report: Report, words: Words) -> Spec | None:
     return _spec(
         180, data={"values": values},
         layer=[{"mark": {"type": "line", "color": ACCENT, "strokeWidth": 2}},
-               {"mark": {"type": "point", "filled": True, "size": 60, "color": ACCENT}}],
+               {"mark": {"type": "point", "filled": True, "size": 60, "color": ACCENT, "opacity": 1}}],
         encoding={
             "x": {"field": "week", "type": "ordinal", "title": words.get("week_first_seen"), "axis": _WEEKS},
             "y": {"field": "share", "type": "quantitative", "title": None,
@@ -176,6 +185,7 @@ def _credit(report: Report, words: Words) -> Spec | None:
     scale = words.scale(report.money.currency)
     rules = [words.get(f"rule_{rule}") for rule in ("first", "last", "linear")]
     shown = sorted(shown, key=lambda c: (-c.linear.revenue_minor, c.campaign))[:12]
+    names = [words.channel(campaign.campaign) for campaign in shown]
     values = [
         {"campaign": words.channel(campaign.campaign), "rule": rule, "value": value / scale}
         for campaign in shown
@@ -183,10 +193,10 @@ def _credit(report: Report, words: Words) -> Spec | None:
                                        campaign.linear.revenue_minor), strict=True)
     ]
     return _spec(
-        {"step": 12}, data={"values": values}, mark={"type": "bar"},
+        {"step": 13}, data={"values": values}, mark={"type": "bar"},
         encoding={
             "y": {"field": "campaign", "type": "nominal", "title": None, "scale": {"paddingInner": 0.4},
-                  "sort": [words.channel(campaign.campaign) for campaign in shown]},
+                  "sort": names, "axis": _room(names)},
             "yOffset": {"field": "rule", "sort": rules},
             "x": {"field": "value", "type": "quantitative", "title": report.money.currency,
                   "axis": {"tickCount": 5, "format": "~s"}},
@@ -198,14 +208,14 @@ def _credit(report: Report, words: Words) -> Spec | None:
 
 def _lift(report: Report, words: Words) -> Spec | None:
     values = [
-        {"gate": experiment.gate, "lift": experiment.lift, "low": experiment.interval.low,
-         "high": experiment.interval.high}
+        {"gate": experiment.gate, "lift": experiment.lift * 100, "low": experiment.interval.low * 100,
+         "high": experiment.interval.high * 100}
         for experiment in report.experiments if experiment.interval is not None and experiment.lift is not None
     ]
     if not values:
         return None
-    y = {"field": "gate", "type": "nominal", "title": None}
-    axis = {"format": "+.0%", "tickCount": 6}
+    y = {"field": "gate", "type": "nominal", "title": None, "axis": _room([e.gate for e in report.experiments])}
+    axis = {"format": "+d", "tickCount": 6}
     return _spec(
         {"step": 44}, data={"values": values},
         layer=[

@@ -34,7 +34,8 @@ Cell = str | int | float | date | Interval | Figure | None
 class Column:
     """One column: the key of its words and how its cells are written.
 
-    Shapes: `kind` is text, count, number, money, share, points, interval, signed_interval, p, or day.
+    Shapes: `kind` is text, count, number, money, share, points, interval, signed_interval, p, day, or
+    figure, whose cells say so themselves.
     """
 
     key: str
@@ -57,7 +58,7 @@ def _columns(*named: str) -> tuple[Column, ...]:
 def tables(report: Report, words: Words) -> Mapping[str, Table]:
     """All tables of a report, in its language."""
     made = (
-        Table("objectives", _columns("metric", "target", "attained", "share/share",
+        Table("objectives", _columns("metric", "target/figure", "attained/figure", "share/share",
                                      "elapsed/share", "by/day", "state", "definition"), tuple(
             (words.get(f"metric:{o.metric}"), _worth(o.target, o.money), _worth(o.attained, o.money), o.share,
              o.elapsed, o.by, words.get(f"state:{o.state}"), words.get(f"define:{o.metric}", fit=o.fit))
@@ -132,7 +133,7 @@ def _key_figures(report: Report, words: Words) -> Table:
     line("revenue", money.revenue_minor, "money", money.currency, "sales")
     line("cost", money.cost_minor, "money", money.currency)
     line("return_on_cost", money.return_on_cost, "share", words.get("percent_unit"))
-    return Table("figures", _columns("metric", "value", "unit", "definition"), tuple(rows))
+    return Table("figures", _columns("metric", "value/figure", "unit", "definition"), tuple(rows))
 
 
 def _quality(report: Report, words: Words) -> Table:
@@ -143,7 +144,7 @@ def _quality(report: Report, words: Words) -> Table:
         ("failed_events", quality.failed),
     )
     of_views = words.get("of_views", n=words.number(quality.human_page_views))
-    return Table("quality", _columns("metric", "value", "unit"), (
+    return Table("quality", _columns("metric", "value/figure", "unit"), (
         *((words.get(key), Figure(value, "count"), unit) for key, value in counts),
         (words.get("cookieless"), Figure(quality.cookieless_share, "share"), of_views),
     ))
@@ -168,7 +169,7 @@ def shown(cell: Cell, kind: str, currency: str, words: Words) -> str:
     if kind == "p":
         return DASH if cell is None else "< 0.001" if cell < 0.001 else f"{cell:.3f}"
     if kind == "number":
-        return words.number(cell, 0 if cell is None or float(cell).is_integer() else 2)
+        return words.number(cell, 2)
     return words.number(cell)
 
 

@@ -250,7 +250,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "holdout_won": ("Holdout, won", "留保・受注"),
     "sample_ratio": ("Sample ratio p", "配分の検定 p"),
     "lift": ("Lift", "効果"),
-    "lift_axis": ("difference in deals won", "受注率の差"),
+    "lift_axis": ("Difference in deals won, percentage points", "受注率の差(ポイント)"),
     "answer": ("Answer", "結論"),
     "detectable": ("Can detect", "検出可能な差"),
     "answer:refused": (
@@ -349,7 +349,6 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "deals_unit": ("deals", "件"),
     "day_format": ("%b %-d", "%-m/%-d"),
     "empty_table": ("No rows yet.", "まだ行がありません。"),
-    "points": ("{n} points", "{n}ポイント"),
 }
 
 
