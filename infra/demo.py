@@ -100,10 +100,10 @@ def _play(asked: argparse.Namespace, deployed: Deployed) -> dict[str, Any]:
         "persons": ledger["persons"],
         "transitions": ledger["transitions"],
         "mails": ledger["mails"],
-        "deals": summary["deals"]["won"],
+        "deals": summary["money"]["deals_won"],
         "report": str(_one(built, "index.html")),
         "summary": str(summary_path),
-        "reconciles": summary["reconciliation"]["reconciles"],
+        "reconciles": summary["reconciles"],
     }
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 ROOT = Path(__file__).resolve().parent.parent
 EMULATOR = ROOT / ".emulator"
@@ -117,7 +118,8 @@ def up(
 def down(directory: Path) -> bool:
     """End the emulator that `up` started here, and no other process; say whether there was one."""
     record = _recorded(directory)
-    (directory / "emulator.pid").unlink(missing_ok=True)
+    for stale in ("emulator.pid", "outputs.json"):
+        (directory / stale).unlink(missing_ok=True)
     if record is None:
         return False
     pid = record["pid"]
@@ -344,20 +346,29 @@ def _deploy(cloudformation: Any, stack: str, template_url: str) -> dict[str, str
     }
     known = {one["StackName"] for one in cloudformation.describe_stacks()["Stacks"]}
     if stack in known:
-        cloudformation.update_stack(**asked)
+        _update(cloudformation, asked)
     else:
         cloudformation.create_stack(**asked)
     return _finish(cloudformation, stack)
 
 
 def _redeploy(cloudformation: Any, stack: str, parameters: Mapping[str, str]) -> None:
-    cloudformation.update_stack(
-        StackName=stack,
-        UsePreviousTemplate=True,
-        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
-        Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
-    )
+    asked = {
+        "StackName": stack,
+        "UsePreviousTemplate": True,
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+        "Capabilities": ["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+    }
+    _update(cloudformation, asked)
     _finish(cloudformation, stack)
+
+
+def _update(cloudformation: Any, asked: Mapping[str, Any]) -> None:
+    try:
+        cloudformation.update_stack(**asked)
+    except ClientError as error:
+        if "No updates are to be performed" not in str(error):
+            raise
 
 
 def _finish(cloudformation: Any, stack: str) -> dict[str, str]:
