@@ -61,8 +61,8 @@ def snippet(site: str, stage: Stage = None, outputs: Outputs = None) -> None:
     from closedloop.runtime import settings
 
     named(stage, outputs)
-    endpoint = settings.settings()[settings.PUBLIC_URL]
-    print(f'<script async src="{endpoint}/t.js" data-site="{known_site(site).write_key}" data-endpoint="{endpoint}"></script>')
+    endpoint, known = settings.settings()[settings.PUBLIC_URL], known_site(site)
+    print(f'<script async src="{endpoint}/t.js" data-site="{known.write_key}" data-consent="{known.consent}"></script>')
 
 
 @app.command(epilog="Example: closedloop site secrets demo --set sendgrid_key=MFkw...")

@@ -18,6 +18,7 @@ from closedloop.runtime import clock, doors, settings
 from closedloop.world import files, mailbox
 from closedloop.world.courier import Played
 from closedloop.world.generate import generate
+from closedloop.world.pages import serve
 from closedloop.world.play import play as play_world
 from closedloop.world.post import OverHttp
 from closedloop.world.react import react as play_reactions
@@ -93,6 +94,17 @@ def react(
         )
     post.close()
     _show(played, as_json)
+
+
+@app.command(epilog="Example: closedloop world pages examples/pages --port 8000")
+def pages(
+    folder: Annotated[Path, typer.Argument(exists=True, file_okay=False)],
+    port: int = 8000, stage: Stage = None, outputs: Outputs = None,
+) -> None:
+    """Serve the example pages on this machine until Ctrl-C, with the tracker pointed at the deployment."""
+    named(stage, outputs)
+    with serve(folder, settings.settings()[settings.PUBLIC_URL], port) as server:
+        server.serve_forever()
 
 
 def _show(played: Played, as_json: bool) -> None:
