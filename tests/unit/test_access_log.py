@@ -167,6 +167,12 @@ def test_escaped_quotes_belong_to_the_field() -> None:
     assert event["context"]["page"]["referrer"] == "http://partner.example/%22"
 
 
+def test_an_escaped_control_character_is_a_blank_and_a_dash_is_nothing() -> None:
+    assert the_page(a_line(agent="My\\tBrowser"))["context"]["userAgent"] == "My Browser"
+    context = the_page(a_line(agent="-", referrer="-"))["context"]
+    assert (context["userAgent"], context["page"]["referrer"]) == ("", "")
+
+
 def test_bytes_in_a_referrer_wait_for_who_knows_their_charset() -> None:
     raw = "見積".encode("euc_jp")
     escaped = "".join(f"\\x{byte:02x}" for byte in raw)

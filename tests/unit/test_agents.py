@@ -186,6 +186,7 @@ def test_a_burst_that_a_person_can_make_says_nothing() -> None:
     later = [NOON + timedelta(minutes=number) for number in range(1, 60)]
     assert grade_visitor(burst + later) is None
     assert grade_visitor([]) is None
+    assert grade_visitor([*later, *burst]) == grade_visitor([*later[::-1], *burst]) is None
     assert grade_visitor([NOON + timedelta(seconds=1.01 * number) for number in range(60)]) is None
 
 
