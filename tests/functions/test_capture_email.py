@@ -448,12 +448,14 @@ def test_a_forged_notice_of_ses_is_refused(call: Call, world: Cloud, amazon_key:
 def test_bytes_beside_the_signed_fields_change_nothing(
     call: Call, world: Cloud, amazon_key: rsa.RSAPrivateKey
 ) -> None:
-    body, headers = a_notice(amazon_key, json.dumps(SES["Click"]))
+    click = json.dumps(SES["Click"]).replace("/pumps", "/pumps+AEA-x")
+    body, headers = a_notice(amazon_key, click)
     twice = '{"Message": ' + json.dumps(json.dumps(SES["Complaint"])) + ", " + body[1:]
     reply = call(a_post("amazon_ses", twice, {**headers, "content-type": "text/plain; charset=utf-7"}))
 
     assert reply["statusCode"] == 200
-    assert [event.name for event in facts(world)] == ["Email Link Clicked"]
+    (event,) = facts(world)
+    assert (event.name, event.properties["link"]) == ("Email Link Clicked", "www.example.jp/pumps+AEA-x")
 
 
 def test_a_subscription_of_our_topic_is_confirmed(
