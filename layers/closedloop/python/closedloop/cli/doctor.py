@@ -13,6 +13,7 @@ from closedloop.cli.deployed import AsJson, Outputs, Stage, named
 from closedloop.errors import ClosedLoopError
 from closedloop.lake.files import Files
 from closedloop.runtime import clock, doors, settings
+from closedloop.runtime.sender import sender_standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def _findings(stage: str | None, outputs: Path | None) -> list[Finding]:
         ("reports bucket", lambda: _bucket(doors.reports), "deploy the stateful stack"),
         ("sites", lambda: (bool(doors.sites()), ", ".join(doors.sites()) or "none"), "closedloop site apply FILE"),
         ("loops", lambda: (bool(doors.loops()), ", ".join(loop.loop for loop in doors.loops()) or "none"), "closedloop loop apply FILE"),
-        ("mail sender", _sender, "add mail_sender to the site's file, and verify the address with SES"),
+        ("mail sender", _sender, "add mail_sender to the site's file; `closedloop site apply FILE` names the DNS records that verify it"),
         ("what waits in dead-letter queues", _waiting, "read the alarm's function's log, mend the cause, then redrive the queue"),
     ]
     for what, look, remedy in checks:
@@ -81,8 +82,17 @@ def _bucket(door: Callable[[], Files]) -> tuple[bool, str]:
 
 def _sender() -> tuple[bool, str]:
     mailing = {name for loop in doors.loops() if any(c.mail for c in loop.campaigns) for name in loop.sites}
-    without = sorted(name for name in mailing if (site := doors.sites().get(name)) is None or site.mail_sender is None)
-    return not without, f"missing for {', '.join(without)}" if without else f"{len(mailing)} mailing sites"
+    problems = []
+    for name in sorted(mailing):
+        site = doors.sites().get(name)
+        if site is None or site.mail_sender is None:
+            problems.append(f"missing for {name}")
+            continue
+        standing = sender_standing(site.mail_sender)
+        if not standing.verified:
+            unverified = f"{standing.identity} is not verified" if standing.known else f"{standing.identity} is unknown to SES"
+            problems.append(standing.problem or unverified)
+    return not problems, "; ".join(problems) or f"{len(mailing)} mailing sites, each verified"
 
 
 def _waiting() -> tuple[bool, str]:

@@ -12,6 +12,7 @@ from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, known_site, named
 from closedloop.errors import BadShape
 from closedloop.runtime import clock, doors
+from closedloop.runtime.sender import Standing, sender_standing
 from closedloop.sites.definition import Site, version_of
 from closedloop.sites.document import Document
 
@@ -31,8 +32,27 @@ def apply(
     if not dry_run:
         secrets = _secrets_of(site)
         doors.state().put_site(site, [secrets["secret_key"]])
+    standing = sender_standing(site.mail_sender, register=not dry_run) if site.mail_sender else None
     content = {"site": site.site, "version": version_of(site), "change": change, "written": not dry_run, "where": where}
-    console.as_json(content) if as_json else console.facts(f"site {site.site}", content)
+    if as_json:
+        console.as_json({**content, "mail_sender": standing.as_json() if standing else None})
+        return
+    console.facts(f"site {site.site}", content)
+    if standing is not None:
+        _show_sender(standing)
+
+
+def _show_sender(standing: Standing) -> None:
+    """Say whether mails may leave, and what to set in the domain's DNS while they may not."""
+    if standing.verified:
+        console.OUT.print(f"Mails may be sent: Amazon SES has verified {standing.identity}.")
+        return
+    console.OUT.print(f"No mail can be sent yet: {standing.problem or f'{standing.identity} is not verified with Amazon SES'}.")
+    if standing.records:
+        console.table(
+            f"Set these records in the DNS of {standing.identity}; SES then verifies it by itself",
+            ("type", "name", "value"), [("CNAME", name, value) for name, value in standing.records],
+        )
 
 
 def _secrets_of(site: Site) -> dict[str, Any]:
