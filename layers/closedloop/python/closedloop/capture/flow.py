@@ -82,7 +82,7 @@ def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent,
     sender = Sender(
         site=site, hasher=Hasher(doors.pepper, site.list_name), may_backfill=secret,
         visitor=own if SAFE.match(own) and not secret else "", new_visitor=doors.new_id() if browser else "",
-        objects=request.headers.get("sec-gpc") == "1", from_browser=browser,
+        objects=request.headers.get("sec-gpc") == "1",
     )
     if len(sent.events) > MOST_EVENTS:
         raise BadShape(f"batch: at most {MOST_EVENTS} events a request")

@@ -168,7 +168,7 @@ def _take(
     if late:
         entry["late"] = True
     if secret:
-        entry["context"] |= {"agent": "", "stated_by": "owner"}
+        entry["context"] |= {"agent": ""}
     subject = f"V#{site.site}#{visitor}" if visitor else f"I#{identifier}"
     doors.facts.append(pack(
         [(subject, entry, {identifier: contact})], site=site.site, door=Door.FORM, received_at=received,

@@ -38,7 +38,7 @@ PERSONAL = frozenset((
     "username", "avatar", "kana", "last_name_kana", "first_name_kana", "ip", "mobile", "tel",
 ))
 PAGE_FIELDS = ("path", "referrer", "search", "title", "url")
-CONTEXT_FIELDS = ("campaign", "topic", "consent", "locale", "timezone", "method")
+CONTEXT_FIELDS = ("campaign", "topic", "consent", "locale", "timezone")
 # Parameters of a page's address that tell where a visit came from; all others may hold anything and are left out.
 ARRIVAL = frozenset((
     "gclid", "gbraid", "wbraid", "fbclid", "msclkid", "ttclid", "twclid", "li_fat_id", "yclid", "gad_source", "cl_campaign",
@@ -210,7 +210,7 @@ class Sender:
     """Who sent a body, as far as the door could tell.
 
     Shapes: `visitor` is the browser's own cookie, empty when there was none; `may_backfill` is true for a secret
-    key; `objects` is true when the browser says Sec-GPC; `from_browser` when a page sent it and not a server.
+    key; `objects` is true when the browser says Sec-GPC.
     """
 
     site: Site
@@ -219,7 +219,6 @@ class Sender:
     visitor: str = ""
     new_visitor: str = ""
     objects: bool = False
-    from_browser: bool = False
 
 
 def record(event: WireEvent, sender: Sender, source: str, received: datetime, sent: datetime | None) -> tuple[str, dict[str, Any], dict[str, dict[str, str]]]:
@@ -271,10 +270,9 @@ def record(event: WireEvent, sender: Sender, source: str, received: datetime, se
     agent = context.get("userAgent")
     if isinstance(agent, str) and agent:
         entry["context"]["agent"] = agent[:300]
-    elif not sender.from_browser:
-        # A server tells of somebody else; its own agent says nothing of them.
-        entry["context"]["agent"] = ""
-        entry["context"]["stated_by"] = "owner" if sender.may_backfill else "server"
+    elif sender.may_backfill:
+        # The owner's server tells of somebody else; its own agent says nothing of them.
+        entry["context"]["grade"] = "server"
     if late:
         entry["late"] = True
     if original is not None:
@@ -326,6 +324,9 @@ def kept_context(context: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: context[name] for name in CONTEXT_FIELDS if context.get(name) is not None}
     if "consent" in kept and not isinstance(kept["consent"], Mapping):
         del kept["consent"]
+    library = _mapping(context.get("library")).get("name")
+    if isinstance(library, str):
+        kept["library"] = {"name": library[:100]}
     page = _mapping(context.get("page"))
     if page:
         cut = {name: page[name][:2000] for name in PAGE_FIELDS if isinstance(page.get(name), str)}

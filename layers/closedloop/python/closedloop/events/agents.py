@@ -191,12 +191,12 @@ def grade_event(
 def _of_door(name: str, agent: str, context: Mapping[str, Any], door: str, count_test_browsers: bool) -> Evidence:
     told = context.get("userAgent")
     told = told if isinstance(told, str) else ""
-    if door in (Door.DEAL, Door.IMPORT):
+    if door == Door.DEAL or (door == Door.IMPORT and not agent and not told):
         # The agent here is the system that hands the facts over.
         return Evidence(Grade.HUMAN, "stated by a signed source")
     if door == Door.EMAIL:
         # The request is the provider's; only what it says of the reader's agent counts.
-        told = told or ("" if agent == context.get("agent") else agent)
+        told = told or agent
         if told and name in (EMAIL_OPENED, EMAIL_CLICKED):
             return grade_agent(told, count_test_browsers=count_test_browsers)
         if name == EMAIL_COMPLAINED:

@@ -1,0 +1,67 @@
+"""The whole product in the local emulator, as `make run` starts it, for the length of the test session."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from infra.local import EMULATOR, Deployed, running
+
+ROOT = Path(__file__).resolve().parents[2]
+SITE = "demo"
+
+
+@dataclass(frozen=True)
+class System:
+    """A running system, spoke to as its users do: by HTTP and by the command line."""
+
+    deployed: Deployed
+    outputs: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, **self.deployed.environment, "CLOSEDLOOP_OUTPUTS": str(self.outputs)}
+
+    def closedloop(self, *command: str) -> Any:
+        """A command's one JSON document."""
+        done = subprocess.run(
+            [sys.executable, "-c", "from closedloop.cli.main import main; main()", *command, "--json"],
+            env=self.environment, capture_output=True, text=True, check=False, cwd=ROOT,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def records(self) -> Iterator[Mapping[str, Any]]:
+        """Every record of every packet in the ledger, read by the product's own door."""
+        from closedloop.store.boto import BotoCalls
+        from closedloop.store.ledger import Ledger
+
+        client = boto3.client(
+            "dynamodb", endpoint_url=self.deployed.aws_endpoint_url, region_name=self.deployed.region,
+            aws_access_key_id="test", aws_secret_access_key="test",
+        )
+        for packet in Ledger(BotoCalls(client), self.deployed.events_table, lambda attempt: None).every_packet():
+            yield from packet.records
+
+
+@pytest.fixture(scope="session")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    if not (EMULATOR / "bin" / "python").exists():
+        if os.environ.get("CI"):
+            pytest.fail("the emulator is missing: make setup")
+        pytest.skip("the emulator is missing: make setup")
+    directory = tmp_path_factory.mktemp("system")
+    with running(directory) as deployed:
+        system = System(deployed, directory / "outputs.json")
+        system.closedloop("site", "apply", str(ROOT / "examples/sites/demo.yaml"))
+        system.closedloop("loop", "apply", str(ROOT / "examples/loops/autumn-pumps.yaml"))
+        yield system

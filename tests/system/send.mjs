@@ -1,0 +1,11 @@
+// Sends events with the official SDK for Node, unmodified, and ends when all are out.
+import { Analytics } from '@segment/analytics-node'
+
+const [host, writeKey, count] = process.argv.slice(2)
+const analytics = new Analytics({ writeKey, host, flushAt: 10 })
+for (let number = 0; number < Number(count); number++) {
+  analytics.track({ anonymousId: `node-${number % 5}`, event: 'Manual Read', messageId: `node-${number}`, properties: { number } })
+}
+analytics.identify({ userId: 'node-user', traits: { email: 'node@sdk.example', industry: 'water' }, messageId: 'node-identify' })
+analytics.page({ anonymousId: 'node-0', name: 'Pumps', messageId: 'node-page', properties: { path: '/products/pumps' } })
+await analytics.closeAndFlush()
