@@ -64,8 +64,8 @@ def in_stateless(stage: Stage, kept: Kept) -> tuple[Accepted, ...]:
             "Objects are named after runs and batches that do not exist yet; a prefix is the narrowest name.",
         ),
         Accepted(
-            _wildcards(f"{lake}/*", f"{reports}/*"),
-            "The report reads the whole lake and owns the whole bucket of reports; it can delete in neither.",
+            _wildcards(f"{reports}/*"),
+            "Reports are named after sites, loops and days; the function owns the bucket and can delete nothing in it.",
         ),
         Accepted(
             _wildcards(own_runs),

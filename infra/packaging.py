@@ -36,7 +36,10 @@ BOTOCORE_FILES = ("_retry.json", "endpoints.json", "partitions.json", "sdk-defau
 # Folders of our package that no function runs.
 NOT_DEPLOYED = frozenset({"cli", "world"})
 NOT_A_SOURCE = ("__pycache__", "*.pyc", "*.pyo", ".DS_Store")
-NOT_OF_A_FUNCTION = (*NOT_A_SOURCE, "README.md", "__init__.py")
+NOT_OF_A_FUNCTION = (*NOT_A_SOURCE, "README.md", "__init__.py", ".gitignore")
+
+# What a function serves and git does not hold, with the command that makes it.
+BUILT_BESIDE: Mapping[str, Mapping[str, str]] = {"serve_tracker": {"t.js": "python -m web.build"}}
 
 # A requirement begins at the margin; its hashes and its reason are indented below it.
 REQUIREMENT = re.compile(r"^(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)==(?P<version>[^\s;\\]+)")
@@ -105,17 +108,19 @@ VENDOR_LAYERS: Mapping[str, VendorLayer] = {
 }
 
 
-def function_folder(name: str, build: Path, root: Path = ROOT) -> Path:
-    """The files of one function as they land in `/var/task`; the one that serves the tracker gets its built script too.
+def function_folder(name: str, build: Path, root: Path = ROOT, *, whole: bool = False) -> Path:
+    """The files of one function as they land in `/var/task`.
 
-    Errors: NotPackaged when the folder has no handler.
+    Shapes: `whole` asks for what is built beside the handler too, such as the tracker; a template needs none of it.
+    Errors: NotPackaged when the folder has no handler, or lacks what is built for it.
     """
     source = root / "functions" / name
     if not (source / "handler.py").exists():
         raise NotPackaged(f"functions/{name}/handler.py is missing")
+    for built, command in BUILT_BESIDE.get(name, {}).items():
+        if whole and not (source / built).exists():
+            raise NotPackaged(f"functions/{name}/{built} is missing: make it with `{command}`")
     files = _files(source, NOT_OF_A_FUNCTION)
-    if name == "serve_tracker" and (root / "web" / "t.js").exists():
-        files.append((root / "web" / "t.js", Path("t.js")))
     return _build_once(
         build / "functions",
         name,

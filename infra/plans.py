@@ -213,7 +213,7 @@ class Plans:
                 disk_mb=2048,
                 layers=(*LEDGER, "report"),
                 may=(
-                    allow("s3:GetObject", on=self._in_lake("*")),
+                    allow("s3:GetObject", on=self._in_lake("events/*", "decisions/*", "failed/*")),
                     self._list(self.kept.lake_arn),
                     allow("s3:GetObject", "s3:PutObject", on=f"{self.kept.reports_arn}/*"),
                     allow("dynamodb:GetItem", "dynamodb:Query", on=self.kept.state_arn),

@@ -85,7 +85,7 @@ class StatelessStack(cdk.Stack):
                 self,
                 self._stage,
                 plan,
-                lambda_.Code.from_asset(str(packaging.function_folder(plan.name, self._build))),
+                lambda_.Code.from_asset(str(self._function_folder(plan.name))),
                 [self._layer("closedloop"), *(self._layer(name) for name in plan.layers)],
                 self.alarms,
                 at_once=AT_ONCE[plan.name] if self._reserve else None,
@@ -112,6 +112,9 @@ class StatelessStack(cdk.Stack):
                 description=f"Closed Loop: {name}, for Python {self._stage.target.python}",
             )
         return self._layers[name]
+
+    def _function_folder(self, name: str) -> Path:
+        return packaging.function_folder(name, self._build, whole=self.bundling_required)
 
     def _layer_folder(self, name: str) -> Path:
         if not self.bundling_required:

@@ -199,6 +199,14 @@ def test_a_folder_without_a_handler_is_named(tmp_path: Path) -> None:
         function_folder("capture_form", tmp_path / "build", tmp_path)
 
 
+def test_a_tracker_that_was_not_built_stops_a_deployment_and_names_the_command(tmp_path: Path) -> None:
+    handler = tmp_path / "functions" / "serve_tracker" / "handler.py"
+    handler.parent.mkdir(parents=True)
+    handler.write_text("def handle(event, context): ...\n")
+    with pytest.raises(NotPackaged, match=r"python -m web\.build"):
+        function_folder("serve_tracker", tmp_path / "build", tmp_path, whole=True)
+
+
 def test_locks_that_disagree_are_refused_before_anything_is_installed(tmp_path: Path) -> None:
     locks = tmp_path / "requirements"
     locks.mkdir()
