@@ -9,10 +9,15 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as some
 from ruamel.yaml import YAML
 
+from closedloop.events.event import Door, Event, EventType
 from closedloop.events.times import iso, parse
-from closedloop.identity.persons import person_id
+from closedloop.identity.evidence import links_of
+from closedloop.identity.persons import Persons, person_id
 from closedloop.lake.queries import engine, gather
 from closedloop.loops.definition import Loop
 from closedloop.reports.facts import Facts
@@ -51,7 +56,9 @@ def a_page(id_: str, visitor: str, *, at: datetime = DAY, **changes: Any) -> dic
     return an_event(id_, at=at, visitor=f"v:demo:{visitor}" if visitor else "", **changes)
 
 
-def a_form(id_: str, visitor: str, email: str, *, at: datetime = DAY, form: str = "guide", **traits: Any) -> dict[str, Any]:
+def a_form(
+    id_: str, visitor: str, email: str, *, at: datetime = DAY, form: str = "guide", **traits: Any
+) -> dict[str, Any]:
     return an_event(id_, "Form Submitted", at=at, door="form", visitor=f"v:demo:{visitor}", ids=[f"email:{email}"],
                     properties={"form": form}, traits=traits)
 
@@ -63,7 +70,9 @@ def a_deal(id_: str, name: str, email: str, amount: int | None, *, at: datetime 
                     properties=properties, grade="likely", **changes)
 
 
-def a_move(id_: str, email: str, from_stage: str, to_stage: str, *, gate: str = "", at: datetime = DAY) -> dict[str, Any]:
+def a_move(
+    id_: str, email: str, from_stage: str, to_stage: str, *, gate: str = "", at: datetime = DAY
+) -> dict[str, Any]:
     return a_decision(id_, "transition", email, from_stage=from_stage, to_stage=to_stage, gate=gate, at=at)
 
 
@@ -92,3 +101,170 @@ def write(folder: Path, events: Iterable[Mapping[str, Any]], decisions: Iterable
             text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in listed)
             target.write_bytes(gzip.compress(text.encode()))
     return folder
+
+
+def ask(folder: Path, loop: Loop | None = None, *, as_of: datetime = DAY + timedelta(days=60)) -> Facts:
+    with engine(memory="300MB", spill=folder / "spill") as connection:
+        return gather(connection, folder, loop or the_loop(), {"demo": the_site()}, as_of)
+
+
+def test_each_event_counts_once_and_the_copy_received_first_counts(tmp_path: Path) -> None:
+    first = a_page("e1", "b1", channel="Direct")
+    later = {**first, "received_at": iso(DAY + timedelta(hours=5)), "grade": "machine"}
+    facts = ask(write(tmp_path, [later, first, first, a_page("e2", "b2", grade="machine")]))
+    assert (facts.quality.delivered, facts.quality.distinct_ids, facts.quality.counted) == (4, 2, 2)
+    assert (facts.users.anonymous, facts.users.page_views, facts.quality.machine) == (1, 1, 1)
+
+
+def test_two_browsers_of_one_address_are_one_user_from_their_first_page_on(tmp_path: Path) -> None:
+    facts = ask(write(tmp_path, [
+        a_page("e1", "phone", at=DAY - timedelta(days=2)), a_form("e2", "phone", "ada"),
+        a_page("e3", "desk"), a_form("e4", "desk", "ada", at=DAY + timedelta(hours=1)), a_page("e5", "other"),
+        a_page("e6", ""),
+    ]))
+    assert (facts.users.known, facts.users.anonymous) == (1, 1)
+    assert (facts.users.page_views, facts.users.page_views_of_nobody) == (4, 1)
+
+
+def test_who_has_a_browser_changes_when_somebody_else_names_themselves_on_it(tmp_path: Path) -> None:
+    told = [
+        ("ada", 0), ("ada", 1), ("bob", 2), ("bob", 3), ("ada", 4),
+    ]
+    events = [a_form(f"f{n}", "shared", who, at=DAY + timedelta(hours=hour)) for n, (who, hour) in enumerate(told)]
+    pages = [a_page(f"p{hour}", "shared", at=DAY + timedelta(hours=hour, minutes=30)) for hour in range(-1, 5)]
+    folder = write(tmp_path, [*events, *pages])
+    with engine(memory="300MB", spill=tmp_path / "spill") as connection:
+        gather(connection, folder, the_loop(), {"demo": the_site()}, DAY + timedelta(days=1))
+        owners = dict(connection.execute("SELECT id, person FROM acts WHERE type = 'page'").fetchall())
+    ada, bob = person_id("email:ada"), person_id("email:bob")
+    assert [owners[f"p{hour}"] for hour in range(-1, 5)] == [ada, ada, ada, bob, bob, ada]
+
+
+SAID = some.lists(some.tuples(
+    some.sampled_from(["", "b1", "b2"]), some.lists(some.sampled_from(["email:a", "email:b", "user:c", "user:d"]),
+                                                    max_size=2, unique=True),
+    some.sampled_from(["", "d1", "d2"]), some.integers(0, 8), some.sampled_from(["beacon", "link"]),
+), max_size=14)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(SAID)
+def test_the_lake_finds_the_same_persons_as_the_product(
+    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, list[str], str, int, str]]
+) -> None:
+    events, rows = [], []
+    for n, (browser, ids, deal, hour, door) in enumerate(said):
+        at = DAY + timedelta(hours=hour)
+        rows.append(an_event(
+            f"e{n}", "x", at=at, ids=ids, door=door, visitor=f"v:demo:{browser}" if browser else "",
+            deal=f"deal:demo:{deal}" if deal else "",
+        ))
+        events.append(Event(f"e{n}", "demo", EventType.TRACK, "x", browser or None, tuple(ids), deal or None, at, at,
+                            Door(door), "pk", {}, {}, {}))
+    persons = Persons([link for event in events for link in links_of(event)],
+                      sorted({one for event in events for one in event.identifiers}))
+    folder = write(tmp_path_factory.mktemp("lake"), rows)
+    with engine(memory="300MB", spill=folder / "spill") as connection:
+        gather(connection, folder, the_loop(), {"demo": the_site()}, DAY + timedelta(days=1))
+        found = dict(connection.execute("SELECT id, person FROM acts").fetchall())
+    assert found == {event.id: persons.owner_of(event) or "" for event in events}
+
+
+def test_people_who_come_back_on_another_day_are_counted_from_their_first(tmp_path: Path) -> None:
+    facts = ask(write(tmp_path, [
+        a_page("e1", "b1"), a_page("e2", "b1", at=DAY + timedelta(minutes=5)),
+        a_page("e3", "b2"), a_page("e4", "b2", at=DAY + timedelta(days=6)),
+        a_page("e5", "b3"), a_page("e6", "b3", at=DAY + timedelta(days=29)),
+        a_page("e7", "b4"), a_page("e8", "b4", at=DAY + timedelta(days=30)),
+        a_page("e9", "old", at=DAY - timedelta(days=90)), a_page("e10", "old"),
+    ]))
+    (first,) = facts.first_days
+    assert (first.day, first.people, first.back_7, first.back_30) == (date(2026, 10, 5), 4, 1, 2)
+
+
+def test_an_opened_mail_is_no_return(tmp_path: Path) -> None:
+    facts = ask(write(tmp_path, [
+        a_form("e1", "b1", "ada"),
+        an_event("e2", "Email Opened", at=DAY + timedelta(days=3), ids=["email:ada"],
+                 properties={"campaign": "case-mail", "loop": "autumn-pumps"}),
+    ]))
+    assert facts.first_days[0].back_30 == 0 and not facts.new_persons[0].back_30
+    assert [(mail.name, mail.people) for mail in facts.mails] == [("Email Opened", 1)]
+
+
+def test_new_persons_carry_the_fit_of_what_they_last_said(tmp_path: Path) -> None:
+    facts = ask(write(tmp_path, [
+        a_form("e1", "b1", "ada", industry="student", employees=500),
+        a_form("e2", "b1", "ada", at=DAY + timedelta(days=1), industry="Water"),
+        a_form("e3", "b2", "old", at=DAY - timedelta(days=60), industry="water"),
+    ]))
+    assert [(new.person, new.fit) for new in facts.new_persons] == [(person_id("email:ada"), 100)]
+
+
+def test_touchpoints_are_arrivals_forms_clicks_and_meetings_each_visit_once(tmp_path: Path) -> None:
+    minutes = iter(range(600))
+
+    def at(gap: int) -> datetime:
+        start = next(minutes)
+        for _ in range(gap):
+            start = next(minutes)
+        return DAY + timedelta(minutes=start)
+
+    facts = ask(write(tmp_path, [
+        a_page("e1", "b1", at=at(0), channel="Paid Search", source="google", campaign="search-ads"),
+        a_page("e2", "b1", at=at(1), channel="Paid Search", source="google", campaign="search-ads"),  # a reload
+        a_page("e3", "b1", at=at(1)),
+        a_page("e4", "b1", at=at(1), channel="Direct"),  # typed within the visit
+        a_form("e5", "b1", "ada", at=at(1)),
+        a_page("e6", "b1", at=at(60), channel="Direct"),
+        a_page("e7", "b1", at=at(60), channel="Referral", source="news.example"),
+        an_event("e8", "Email Delivered", at=at(1), ids=["email:ada"], properties={"campaign": "case-mail"}),
+        an_event("e9", "Email Link Clicked", at=at(1), ids=["email:ada"], properties={"campaign": "case-mail"}),
+        a_page("e10", "b1", at=at(0), channel="Email", source="mail", campaign="case-mail"),  # what the click opens
+        an_event("e11", "Seminar Attended", at=at(60), ids=["email:ada"], door="import"),
+    ]))
+    (met,) = facts.touches.values()
+    assert [touch.channel for touch in met] == [
+        "search-ads", "pump-guide", "Direct", "Referral/news.example", "case-mail", "pump-seminar",
+    ]
+
+
+def test_a_newer_cost_for_the_same_day_replaces_the_older(tmp_path: Path) -> None:
+    def a_cost(id_: str, day: str, amount: int, hour: int, currency: str = "JPY") -> dict[str, Any]:
+        return an_event(id_, "Campaign Cost Reported", at=DAY + timedelta(hours=hour), door="import", properties={
+            "campaign": "search-ads", "day": day, "amount_minor": amount, "currency": currency})
+
+    facts = ask(write(tmp_path, [
+        a_cost("c1", "2026-10-01", 100, 0), a_cost("c2", "2026-10-01", 70, 1), a_cost("c3", "2026-10-02", 5, 0),
+        a_cost("c4", "2026-08-31", 1000, 0), a_cost("c5", "2026-10-01", 9, 0, "USD"),
+    ]))
+    assert [(cost.currency, cost.amount_minor) for cost in facts.costs] == [("JPY", 75), ("USD", 9)]
+
+
+def test_what_was_not_yet_received_is_not_yet_known(tmp_path: Path) -> None:
+    late = {**a_page("e1", "b1"), "received_at": iso(DAY + timedelta(days=9))}
+    folder = write(tmp_path, [late], [a_move("t1", "ada", "", "research", at=DAY + timedelta(days=9))])
+    facts = ask(folder, as_of=DAY + timedelta(days=1))
+    assert (facts.quality.delivered, facts.users.page_views, facts.stages) == (0, 0, ())
+
+
+def test_days_are_those_of_the_loop_s_time_zone(tmp_path: Path) -> None:
+    last_moment = parse("2026-08-31T14:59:59.999Z")
+    facts = ask(write(tmp_path, [
+        a_page("e1", "b1", at=last_moment), a_page("e2", "b2", at=last_moment + timedelta(milliseconds=1)),
+    ]))
+    assert facts.users.anonymous == 1
+    assert [first.day for first in facts.first_days] == [date(2026, 9, 1)]
+
+
+def test_a_person_merged_from_both_arms_is_counted_apart(tmp_path: Path) -> None:
+    both = an_event("e0", "x", ids=["email:ada", "user:u1"])
+    glued = an_event("e1", "x", ids=["email:bob", "user:u1"])
+    facts = ask(write(tmp_path, [both, glued], [
+        a_verdict("v1", "ada", "interested", "advance", arm="treated"),
+        a_move("t1", "ada", "research", "problem", gate="interested"),
+        a_verdict("v2", "bob", "interested", "hold", arm="holdout", hold_kind="holdout"),
+        a_verdict("v3", "cyd", "interested", "hold", arm="holdout", hold_kind="holdout"),
+    ]))
+    (arms,) = facts.arms
+    assert (arms.eligible, arms.treated, arms.holdout, arms.mixed) == (2, 0, 1, 1)

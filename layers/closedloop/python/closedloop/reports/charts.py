@@ -36,6 +36,7 @@ CONFIG: Spec = {
 }
 # Weeks are texts, so that no time zone of the process moves them.
 _WEEKS: Spec = {"labelAngle": 0, "labelOverlap": True, "labelExpr": "replace(slice(datum.value, 5), '-', '/')"}
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _ID = re.compile(r'\bid="([^"]+)"')
 
 
@@ -46,7 +47,7 @@ def draw(chart: str, spec: Spec, label: str) -> str:
     specification is the same text at every run, and no two charts of a page share an id.
     """
     svg: str = vl_convert.vegalite_to_svg(
-        json.dumps(spec, ensure_ascii=False), vl_version=VEGA_LITE, allowed_base_urls=[]
+        json.dumps(_drawable(spec), ensure_ascii=False), vl_version=VEGA_LITE, allowed_base_urls=[]
     )
     for number, id_ in enumerate(dict.fromkeys(_ID.findall(svg))):
         svg = svg.replace(f'id="{id_}"', f'id="{chart}-{number}"').replace(f"url(#{id_})", f"url(#{chart}-{number})")
@@ -55,7 +56,21 @@ def draw(chart: str, spec: Spec, label: str) -> str:
     size = re.search(r'viewBox="0 0 ([0-9.]+) ', head)
     style = f' style="max-width:{float(size.group(1)) * SCALED:.0f}px"' if size else ""
     head = re.sub(r'\s(?:width|height)="[^"]*"', "", head)
-    return f'{head} role="img" aria-label="{escape(label, quote=True)}"{style}>{body}'
+    return f'{head} role="img" aria-label="{escape(_drawable(label), quote=True)}"{style}>{body}'
+
+
+def _drawable(value: Any) -> Any:
+    """The same values without the characters that XML has no place for: one of them ends the drawing library's process.
+
+    Source: XML 1.0, production 2 (Char).
+    """
+    if isinstance(value, str):
+        return _NO_XML.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {_drawable(key): _drawable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_drawable(one) for one in value]
+    return value
 
 
 def charts(report: Report, words: Words) -> Mapping[str, str]:
