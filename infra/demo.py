@@ -17,6 +17,7 @@ from infra.local import ROOT, Deployed, NotRunning, down, up
 SITE = "demo"
 LOOP = "autumn-pumps"
 CATCH_UP_S = "120"
+BEGAN = time.monotonic()
 
 
 class StepFailed(Exception):
@@ -26,13 +27,12 @@ class StepFailed(Exception):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run everything once; then serve on until Ctrl-C, or end with `--once`."""
     asked = _arguments(arguments)
-    began = time.monotonic()
     directory: Path = asked.dir
     down(directory)
     try:
         deployed = up(directory, say=_say)
         result = _play(asked, deployed)
-        result["seconds"] = round(time.monotonic() - began, 1)
+        result["seconds"] = round(time.monotonic() - BEGAN, 1)
         well = bool(result["reconciles"]) and result["events_accepted"] == result["events_in_ledger"]
         if not asked.once:
             _serve_on(deployed, result, directory)
@@ -158,7 +158,7 @@ def _closedloop_serving(directory: Path) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    print(f"{time.monotonic() - BEGAN:5.0f} s  {line}" if line else "", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -73,5 +73,7 @@ def caught_up(wait_s: float) -> Standing:
 def _standing() -> Standing:
     state = doors.state()
     found = check(doors.ledger().every_packet(), lambda person: state.profile(person).profile, doors.sites())
-    decisions = Counter(row["outcome"] if row["kind"] == "action" else row["kind"] for row in state.every_decision())
+    decisions = Counter(
+        row["outcome"] if "|M#" in row["id"] else row["kind"] for row in state.every_decision()
+    )
     return Standing(found, decisions, *doors.archived())
