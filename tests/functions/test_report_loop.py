@@ -1,0 +1,120 @@
+"""report_loop: a lake in S3 and a loop in State become a report in S3; what does not reconcile stays unpublished."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from closedloop.errors import NotFound, NotReconciled
+from closedloop.runtime import doors
+from closedloop.store.boto import BotoCalls
+from closedloop.store.state import State
+from functions.report_loop import handler
+from tests.unit.test_report import LATEST, a_small_loop
+from tests.unit.test_report_rows import DAY, a_verdict, the_loop, the_site, write
+
+AS_OF = "2026-11-24T03:00:00Z"
+WORDS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
+
+
+def forget() -> None:
+    for kept in (doors._signed, doors.state, doors.boto, doors.lake, doors.reports, doors._declared):
+        kept.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3(aws: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Any]:
+    """An account with one site, two loops and the lake of a small loop."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": aws, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1", "STATE_TABLE": "report-state",
+        "LAKE_BUCKET": "lake", "REPORTS_BUCKET": "reports",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    forget()
+    dynamodb = boto3.client("dynamodb", endpoint_url=aws, **WORDS)
+    dynamodb.create_table(
+        TableName="report-state", BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+    )
+    state = State(BotoCalls(dynamodb), "report-state")
+    state.put_site(the_site())
+    state.put_loop(the_loop(), DAY)
+    state.put_loop(the_loop(loop="spring-valves", period={"start": "2026-10-01", "end": "2027-03-31"}), DAY)
+    client = boto3.client("s3", endpoint_url=aws, **WORDS)
+    for bucket in ("lake", "reports"):
+        client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    put(client, a_small_loop(tmp_path / "lake"))
+    yield client
+    forget()
+    for bucket in ("lake", "reports"):
+        for key in keys(client, bucket):
+            client.delete_object(Bucket=bucket, Key=key)
+        client.delete_bucket(Bucket=bucket)
+    dynamodb.delete_table(TableName="report-state")
+
+
+def put(s3: Any, folder: Path) -> None:
+    for file in sorted(folder.rglob("*.gz")):
+        s3.put_object(Bucket="lake", Key=file.relative_to(folder).as_posix(), Body=file.read_bytes())
+
+
+def keys(s3: Any, bucket: str) -> list[str]:
+    return [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", ())]
+
+
+def test_the_report_of_a_loop_is_written_and_named(s3: Any) -> None:
+    answer = handler.handle({"loops": ["autumn-pumps"], "as_of": AS_OF}, None)
+    assert answer["bucket"] == "reports"
+    assert answer["reports"] == [{"loop": "autumn-pumps", "latest": LATEST}]
+    page = s3.get_object(Bucket="reports", Key=LATEST + "index.html")
+    assert page["ContentType"] == "text/html; charset=utf-8" and b"autumn-pumps" in page["Body"].read()
+    summary = json.load(s3.get_object(Bucket="reports", Key=LATEST + "summary.json")["Body"])
+    assert summary["reconciles"] and summary["money"]["revenue_minor"] == 300
+
+
+def test_asked_for_nothing_it_reports_on_every_running_loop(s3: Any) -> None:
+    answer = handler.handle({"as_of": AS_OF}, None)
+    assert [report["loop"] for report in answer["reports"]] == ["autumn-pumps", "spring-valves"]
+    assert handler.handle({"as_of": "2026-09-15T03:00:00Z"}, None)["reports"][0]["loop"] == "autumn-pumps"
+
+
+def test_a_second_run_writes_the_same_bytes(s3: Any) -> None:
+    handler.handle({"loops": ["autumn-pumps"], "as_of": AS_OF}, None)
+    before = {key: s3.get_object(Bucket="reports", Key=key)["Body"].read() for key in keys(s3, "reports")}
+    handler.handle({"loops": ["autumn-pumps"], "as_of": AS_OF}, None)
+    assert before == {key: s3.get_object(Bucket="reports", Key=key)["Body"].read() for key in keys(s3, "reports")}
+
+
+def test_numbers_that_contradict_each_other_leave_the_old_report(s3: Any, tmp_path: Path) -> None:
+    handler.handle({"loops": ["autumn-pumps"], "as_of": AS_OF}, None)
+    before = s3.get_object(Bucket="reports", Key=LATEST + "index.html")["Body"].read()
+    odd = [a_verdict("v9", "eve", "asks", "advance", at=DAY + timedelta(days=51))]
+    put(s3, write(tmp_path / "odd", [], odd))
+    with pytest.raises(NotReconciled):
+        handler.handle({"as_of": "2026-11-26T03:00:00Z"}, None)
+    assert s3.get_object(Bucket="reports", Key=LATEST + "index.html")["Body"].read() == before
+    assert "reports/site=demo/loop=spring-valves/latest/index.html" in keys(s3, "reports")
+
+
+def test_a_loop_that_nobody_declared_is_named(s3: Any) -> None:
+    with pytest.raises(NotFound, match="winter"):
+        handler.handle({"loops": ["winter"]}, None)
