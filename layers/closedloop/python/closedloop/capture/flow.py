@@ -5,8 +5,8 @@ Order of work: caps, key or signature, origin, decode, parse, one write, answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -22,6 +22,10 @@ from closedloop.sites.definition import Site, key_hash
 COOKIE = "_cl_vid"
 COOKIE_AGE_S = 34_128_000
 MOST_EVENTS = 1000
+# So many bad events of one request are kept one by one; more are kept together.
+MOST_BAD = 25
+GATHERED_BYTES = 250_000
+ORIGIN_CHARS = 300
 PIXEL = "R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"
 
 
@@ -86,20 +90,57 @@ def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent,
     )
     if len(sent.events) > MOST_EVENTS:
         raise BadShape(f"batch: at most {MOST_EVENTS} events a request")
-    good, bad = wire.checked(sent.events, sender, Door.BEACON.value, received, sent.sent_at)
-    bad = [*sent.bad, *bad]
+    good, bad = wire.checked(sent.events, sender, Door.BEACON.value, received, sent.sent_at, careful=sent.careful)
+    bad = sorted([*sent.bad, *bad], key=lambda one: one.index)
     if not whole and bad:
         raise BadShape(bad[0].reason)
+    known = [record for _, record, _ in good if "visitor" in record or "ids" in record]
     if good:
-        doors.facts.append(pack(good, site=site.site, door=Door.BEACON, received_at=received, headers=kept_headers(request)))
+        doors.facts.append(pack(
+            good, site=site.site, door=Door.BEACON, received_at=received,
+            headers=kept_headers(request, with_network=len(known) == len(good)),
+        ))
     if bad:
-        doors.fail(site.site, Door.BEACON.value, bad, received)
+        doors.fail(site.site, Door.BEACON.value, _gathered(bad), received)
     content: dict[str, Any] = {"success": True}
     if bad:
         content["bad"] = [{"index": one.index, "reason": one.reason} for one in bad]
-    visitor = sender.visitor or next((record["visitor"] for _, record, _ in good if "visitor" in record), "")
-    cookies = (cookie(site, visitor),) if browser and visitor and not secret else ()
-    return Answer(200, as_json(200, content).body, cookies=cookies)
+    cookies = _cookies(site, known) if browser and not secret else ()
+    return Answer(
+        200, as_json(200, content).body, cookies=cookies,
+        facts={"site": site.site, "door": Door.BEACON.value, "stored": len(good), "failed": len(bad)},
+    )
+
+
+def _cookies(site: Site, records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The browser's id; taken back when the person takes consent back; nothing for those who stay unknown."""
+    visitor = ""
+    for record in records:
+        if record["context"].get("consent", {}).get("analytics") == "denied":
+            return (cookie(site, ""),)
+        visitor = visitor or record.get("visitor", "")
+    return (cookie(site, visitor),) if visitor else ()
+
+
+def _gathered(bad: list[Bad]) -> list[Bad]:
+    """Bad events as they are kept: each by itself, or, when a request is full of them, many in one JSON list."""
+    if len(bad) <= MOST_BAD:
+        return bad
+    gathered: list[Bad] = []
+    group: list[Bad] = []
+    size = 0
+    for one in bad:
+        if group and size + len(one.payload) > GATHERED_BYTES:
+            gathered.append(_together(group))
+            group, size = [], 0
+        group.append(one)
+        size += len(one.payload) + 1
+    return [*gathered, _together(group)]
+
+
+def _together(group: list[Bad]) -> Bad:
+    payload = b"[" + b",".join(one.payload for one in group) + b"]"
+    return Bad(group[0].index, f"{len(group)} events of a batch, the first: {group[0].reason}", payload)
 
 
 def _site(request: Request, doors: Doors, key: str) -> tuple[Site, bool]:
@@ -118,18 +159,26 @@ def _check_origin(request: Request, site: Site) -> None:
         raise ForeignOrigin(f"pages of {origin[:100]} are not of this site; add it to origins in the site's file")
 
 
+def _check_page(page: str, site: Site) -> None:
+    """The pixel carries no Origin; where the browser tells the page, it must be one of the site's."""
+    if page and not any(page == origin or page.startswith(f"{origin}/") for origin in site.origins):
+        raise ForeignOrigin("this page is not of this site; add its origin to origins in the site's file")
+
+
 def _pixel(request: Request, doors: Doors) -> Answer:
     """A page view of a page without script, told by the page's own address in the Referer."""
     site, _ = _site(request, doors, request.query.get("writeKey", ""))
     page = request.headers.get("referer", "")
+    _check_page(page, site)
+    asked = request.query
     event = {
-        "type": "page", "name": request.query.get("name", ""),
-        "context": {"page": {"url": page, "referrer": request.query.get("referrer", "")}, "topic": request.query.get("topic")},
+        "type": "page", "name": asked.get("name", ""),
+        "context": {"page": {"url": page, "referrer": asked.get("referrer", "")}, "topic": asked.get("topic")},
     }
     answer = _store(
         request, doors, site, False, Sent(((0, wire.EVENT.validate_python(event)),), (), "", None), whole=False
     )
-    return Answer(200, PIXEL, "image/gif", {"cache-control": "no-store, max-age=0"}, answer.cookies)
+    return Answer(200, PIXEL, "image/gif", {"cache-control": "no-store, max-age=0"}, answer.cookies, answer.facts)
 
 
 def _settings(request: Request, doors: Doors) -> Answer:
@@ -140,23 +189,25 @@ def _settings(request: Request, doors: Doors) -> Answer:
     return as_json(200, {"integrations": {"Segment.io": {"apiKey": key}}}, {"cache-control": "public, max-age=300"})
 
 
-def kept_headers(request: Request) -> dict[str, str]:
-    """The headers that a packet keeps: the agent, from which the grade is read, and the network."""
+def kept_headers(request: Request, *, with_network: bool = True) -> dict[str, str]:
+    """The headers that a packet keeps: the agent, from which the grade is read, and the network of whom we may know."""
     kept = {"agent": request.headers.get("user-agent", "")[:300]}
-    if request.network:
+    if request.network and with_network:
         kept["network"] = request.network
     return kept
 
 
 def cookie(site: Site, visitor: str) -> str:
+    """The cookie that names a browser; without a name it takes the cookie away."""
     domain = f"; Domain={site.cookie_domain}" if site.cookie_domain else ""
-    return f"{COOKIE}={visitor}; Max-Age={COOKIE_AGE_S}; Path=/{domain}; Secure; SameSite=Lax; HttpOnly"
+    age = COOKIE_AGE_S if visitor else 0
+    return f"{COOKIE}={visitor}; Max-Age={age}; Path=/{domain}; Secure; SameSite=Lax; HttpOnly"
 
 
 def cors(request: Request, answer: Answer, site_of_origin: Callable[[str], bool]) -> Answer:
     """The answer with what a browser on one of our sites' pages needs to be let read it."""
-    origin = request.headers.get("origin")
-    if origin is None or not site_of_origin(origin):
+    origin = request.headers.get("origin", "")
+    if not origin.startswith("http") or len(origin) > ORIGIN_CHARS or not site_of_origin(origin):
         return answer
     headers: dict[str, str] = {
         **answer.headers, "access-control-allow-origin": origin, "access-control-allow-credentials": "true",
@@ -167,4 +218,4 @@ def cors(request: Request, answer: Answer, site_of_origin: Callable[[str], bool]
             "access-control-allow-methods": "POST, GET, OPTIONS", "access-control-max-age": "86400",
             "access-control-allow-headers": "Authorization, Content-Type, X-Retry-Count",
         }
-    return Answer(answer.status, answer.body, answer.content_type, headers, answer.cookies)
+    return replace(answer, headers=headers)

@@ -13,6 +13,7 @@ from itsdangerous import BadData, URLSafeSerializer
 
 from closedloop.capture.flow import COOKIE, PIXEL, Doors, cookie, kept_headers
 from closedloop.capture.request import Answer, Request
+from closedloop.capture.wire import stays_unknown
 from closedloop.errors import NotDurable, NotFound
 from closedloop.events.event import EMAIL_CLICKED, EMAIL_OPENED, EMAIL_UNSUBSCRIBED, Door
 from closedloop.events.identifiers import SAFE
@@ -22,8 +23,14 @@ from closedloop.sites.definition import Site
 
 CLICK, OPEN, UNSUBSCRIBE = "click", "open", "unsubscribe"
 PAGES = {
-    "ask": ("Unsubscribe", "配信停止", "Stop all mails from {title} to this address?", "{title} からのメールをこのアドレスへ送るのをやめますか?"),
-    "done": ("Unsubscribed", "配信を停止しました", "This address gets no more mails from {title}.", "このアドレスには {title} からのメールをお送りしません。"),
+    "ask": (
+        "Unsubscribe", "配信停止",
+        "Stop all mails from {title} to this address?", "{title} からのメールをこのアドレスへ送るのをやめますか?",
+    ),
+    "done": (
+        "Unsubscribed", "配信を停止しました",
+        "This address gets no more mails from {title}.", "このアドレスには {title} からのメールをお送りしません。",
+    ),
     "gone": ("Not found", "見つかりません", "This link is not valid.", "このリンクは無効です。"),
 }
 
@@ -49,8 +56,11 @@ class Tokens:
     def __init__(self, keys: Sequence[bytes]) -> None:
         self._keys = list(keys)
 
+    def _of(self, purpose: str) -> URLSafeSerializer:
+        return URLSafeSerializer(self._keys, salt=purpose, signer_kwargs={"digest_method": _sha256})
+
     def sign(self, purpose: str, mailed: Mailed) -> str:
-        return str(URLSafeSerializer(self._keys, salt=purpose, signer_kwargs={"digest_method": _sha256}).dumps(asdict(mailed)))
+        return str(self._of(purpose).dumps(asdict(mailed)))
 
     def read(self, purpose: str, token: str) -> Mailed:
         """What a token says.
@@ -58,9 +68,8 @@ class Tokens:
         Errors: NotFound when we did not sign it for this purpose.
         """
         try:
-            content = URLSafeSerializer(self._keys, salt=purpose, signer_kwargs={"digest_method": _sha256}).loads(token)
-            return Mailed(**content)
-        except (BadData, TypeError) as error:
+            return Mailed(**self._of(purpose).loads(token))
+        except (BadData, TypeError, ValueError) as error:
             raise NotFound("this link is not valid") from error
 
 
@@ -105,18 +114,25 @@ def _click(request: Request, doors: Doors, mailed: Mailed, site: Site) -> Answer
     if not may_lead_to(mailed.url, site):
         raise NotFound("this link leads to a host that the site does not list")
     now = doors.now()
-    own = request.cookies.get(COOKIE, "")
-    visitor = own if SAFE.match(own) else doors.new_id()
+    visitor = _browser(request, doors, site)
     cookies: tuple[str, ...] = ()
     # An old link still leads on, but the mail gets no credit for it.
     if now <= parse(mailed.until):
         try:
-            _keep(request, doors, mailed, site, EMAIL_CLICKED, "" if request.method == "HEAD" else visitor, now)
-            cookies = (cookie(site, visitor),)
+            _keep(request, doors, mailed, site, EMAIL_CLICKED, visitor, now)
+            cookies = (cookie(site, visitor),) if visitor else ()
         except NotDurable:
             # The person is led on whatever our tables do.
             cookies = ()
     return Answer(302, headers={"location": mailed.url, "cache-control": "no-store"}, cookies=cookies)
+
+
+def _browser(request: Request, doors: Doors, site: Site) -> str:
+    """Which browser follows a link: none for a machine that only tries it, or where nobody is told apart unasked."""
+    if request.method == "HEAD" or stays_unknown(site, {}, objects=request.headers.get("sec-gpc") == "1"):
+        return ""
+    own = request.cookies.get(COOKIE, "")
+    return own if SAFE.match(own) else doors.new_id()
 
 
 def _open(request: Request, doors: Doors, mailed: Mailed, site: Site) -> Answer:
@@ -140,15 +156,19 @@ def _unsubscribe(request: Request, doors: Doors, mailed: Mailed, site: Site) -> 
 
 
 def _keep(request: Request, doors: Doors, mailed: Mailed, site: Site, name: str, visitor: str, now: datetime) -> None:
+    about = {"loop": mailed.loop, "campaign": mailed.campaign}
+    if mailed.url:
+        about["link"] = mailed.url.partition("?")[0]
     entry: dict[str, Any] = {
-        "id": f"{site.site}/link/{doors.new_id()}", "type": "track", "name": name, "at": iso(now), "ids": [mailed.person],
-        "properties": {"loop": mailed.loop, "campaign": mailed.campaign, **({"link": mailed.url.partition("?")[0]} if mailed.url else {})},
-        "context": {"method": request.method},
+        "id": f"{site.site}/link/{doors.new_id()}", "type": "track", "name": name, "at": iso(now),
+        "ids": [mailed.person], "properties": about, "context": {"method": request.method},
     }
     if visitor:
         entry["visitor"] = visitor
     subject = f"V#{site.site}#{visitor}" if visitor else f"I#{mailed.person}"
-    doors.facts.append(pack([(subject, entry, {})], site=site.site, door=Door.LINK, received_at=now, headers=kept_headers(request)))
+    doors.facts.append(pack(
+        [(subject, entry, {})], site=site.site, door=Door.LINK, received_at=now, headers=kept_headers(request)
+    ))
 
 
 def _page(which: str, title: str, status: int) -> Answer:
@@ -156,9 +176,11 @@ def _page(which: str, title: str, status: int) -> Answer:
     button = '<form method="post"><button>Unsubscribe / 配信停止</button></form>' if which == "ask" else ""
     shown = html.escape(title)
     body = (
-        f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{english}</title>'
+        f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{english}</title>"
         "<style>body{font:1rem/1.6 sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color:#222}"
         "button{font:inherit;padding:.6rem 1.2rem}</style>"
         f"<h1>{english} / {japanese}</h1><p>{text.format(title=shown)}<br>{text_ja.format(title=shown)}</p>{button}"
     )
-    return Answer(status, body, "text/html; charset=utf-8", {"referrer-policy": "no-referrer", "x-robots-tag": "noindex"})
+    headers = {"referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
+    return Answer(status, body, "text/html; charset=utf-8", headers)

@@ -30,13 +30,17 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What we answer; the body of an image is base64 text."""
+    """What we answer; the body of an image is base64 text.
+
+    Shapes: `facts` are ids and counts for the log, never what was sent.
+    """
 
     status: int
     body: str = ""
     content_type: str = "application/json"
     headers: Mapping[str, str] = field(default_factory=dict)
     cookies: tuple[str, ...] = ()
+    facts: Mapping[str, str | int] = field(default_factory=dict)
 
 
 def as_json(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Answer:
@@ -51,4 +55,5 @@ def refusal(error: Refused) -> Answer:
 
 def later(error: TryAgain) -> Answer:
     """Nothing durable exists: the sender keeps what it has and sends it again."""
-    return as_json(503, {"success": False, "error": type(error).__name__, "reason": "not stored; send it again"}, {"retry-after": "2"})
+    content = {"success": False, "error": type(error).__name__, "reason": "not stored; send it again"}
+    return as_json(503, content, {"retry-after": "2"})

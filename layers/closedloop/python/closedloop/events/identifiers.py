@@ -59,6 +59,10 @@ class Hasher:
         address = normal_address(text)
         return None if address is None else self._hash("email", address)
 
+    def digest(self, text: str) -> str:
+        """A name for outside words that may hold personal data: the same words, the same name, and no way back."""
+        return hmac.digest(self._key, text.encode(), "sha256").hex()[:40]
+
     def user(self, user_id: str) -> str | None:
         """The identifier of a site's own user id; an address used as a user id is an address."""
         if not legal(user_id):

@@ -140,7 +140,7 @@ def _joined(contacts: Iterable[Mapping[str, Mapping[str, str]]]) -> dict[str, di
 
 def _fitting(entries: list[Entry]) -> int:
     """How many events go into one packet so that the largest packet stays under the item limit."""
-    sizes = [len(json.dumps(record, ensure_ascii=False).encode()) for _, record, _ in entries]
+    sizes = [len(json.dumps([record, contact], ensure_ascii=False).encode()) for _, record, contact in entries]
     if sum(sizes) <= PACKET_BYTES:
         return len(entries)
     return max(1, PACKET_BYTES // max(sizes))

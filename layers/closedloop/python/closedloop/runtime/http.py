@@ -6,9 +6,8 @@ Source: Amazon API Gateway, "Working with AWS Lambda proxy integrations for HTTP
 from __future__ import annotations
 
 import base64
-import binascii
 import ipaddress
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from closedloop.capture.request import Answer, Request, later, refusal
@@ -22,29 +21,38 @@ def request(event: dict[str, Any]) -> Request:
     Errors: BadShape when the body is not the base64 that the gateway says it is.
     """
     http = event["requestContext"]["http"]
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    headers = {name.lower(): value for name, value in _texts(event.get("headers")).items()}
     body = event.get("body") or ""
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
-    except (binascii.Error, UnicodeEncodeError) as error:
+    except ValueError as error:
         raise BadShape("the body is not what its encoding says") from error
     # The gateway gives cookies as a list of their own; the emulator leaves them in the header.
     pairs = event.get("cookies") or headers.get("cookie", "").split(";")
     return Request(
         method=http["method"], path=event.get("rawPath", http.get("path", "")), headers=headers,
-        query=event.get("queryStringParameters") or {}, path_values=event.get("pathParameters") or {},
+        query=_texts(event.get("queryStringParameters")), path_values=_texts(event.get("pathParameters")),
         cookies={name.strip(): value.strip() for name, _, value in (pair.partition("=") for pair in pairs)},
         body=raw, network=network(http.get("sourceIp", "")),
     )
+
+
+def _texts(stated: Mapping[str, str | None] | None) -> dict[str, str]:
+    """Names and values as text that can be stored; a name without a value is left out."""
+    return {
+        name: value if value.isascii() else value.encode("utf-8", "replace").decode()
+        for name, value in (stated or {}).items() if value is not None
+    }
 
 
 def network(address: str) -> str:
     """An address without its host part: /24 or /48; empty when it is none."""
     try:
         parsed = ipaddress.ip_address(address)
+        cut = ipaddress.ip_network(f"{address}/{24 if parsed.version == 4 else 48}", strict=False)
     except ValueError:
         return ""
-    return str(ipaddress.ip_network(f"{address}/{24 if parsed.version == 4 else 48}", strict=False).network_address)
+    return str(cut.network_address)
 
 
 def response(answer: Answer) -> dict[str, Any]:
@@ -69,10 +77,16 @@ def answered(
     try:
         asked = request(event)
         answer = flow(asked)
+        if answer.facts:
+            observe.stored(context, answer.facts)
     except Refused as error:
         answer = refusal(error)
         observe.refused(context, error)
     except TryAgain as error:
         answer = later(error)
         observe.not_durable(context, error)
-    return response(cors(asked, answer) if asked is not None else answer)
+    try:
+        return response(cors(asked, answer) if asked is not None else answer)
+    except TryAgain:
+        # Whose page asks cannot be looked up now; the answer stands, and only a page's script cannot read it.
+        return response(answer)

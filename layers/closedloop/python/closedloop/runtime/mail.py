@@ -36,7 +36,8 @@ class SesMailer:
                 Content={"Simple": {
                     "Subject": {"Data": mail.subject, "Charset": "UTF-8"},
                     "Body": {
-                        "Text": {"Data": mail.text, "Charset": "UTF-8"}, "Html": {"Data": mail.html, "Charset": "UTF-8"},
+                        "Text": {"Data": mail.text, "Charset": "UTF-8"},
+                        "Html": {"Data": mail.html, "Charset": "UTF-8"},
                     },
                     "Headers": [{"Name": name, "Value": value} for name, value in mail.headers.items()],
                 }},

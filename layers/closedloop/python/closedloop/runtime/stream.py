@@ -40,9 +40,9 @@ def packets(records: Iterable[tuple[str, dict[str, Any]]], handler: str) -> list
 
 def failed(error: Exception, handler: str, image: Mapping[str, Any]) -> None:
     """Keep a record that no retry will mend."""
-    doors.ledger().fail(FailedEvent(
-        f"{type(error).__name__}: {error}", handler, doors.CODE_VERSION, clock.now(), json.dumps(image, default=str).encode(),
-    ))
+    payload = json.dumps(image, default=str).encode()
+    reason = f"{type(error).__name__}: {error}"
+    doors.ledger().fail(FailedEvent(reason, handler, doors.CODE_VERSION, clock.now(), payload))
 
 
 def response(again: Iterable[str]) -> dict[str, Any]:
