@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import hashlib
+import http.client
 import json
 import os
 import signal
@@ -12,8 +13,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -145,7 +144,7 @@ def _deploy_all(
     output = directory / "cdk.out"
     say("writing the templates and the layers of this machine")
     _synthesize(output, context)
-    if not _wait(lambda: _answers(url), START_TIMEOUT_S, while_running=process):
+    if not _wait(lambda: _answers(port), START_TIMEOUT_S, while_running=process):
         raise NotRunning(f"the emulator did not start: see {directory / 'emulator.log'}")
     session = boto3.Session("test", "test", region_name=REGION)
 
@@ -470,12 +469,15 @@ def _free_port() -> int:
         return port
 
 
-def _answers(url: str) -> bool:
+def _answers(port: int) -> bool:
+    asked = http.client.HTTPConnection(HOST, port, timeout=1)
     try:
-        with urllib.request.urlopen(f"{url}/_ministack/health", timeout=1) as answer:  # noqa: S310  loopback
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
+        asked.request("GET", "/_ministack/health")
+        return asked.getresponse().status == 200
+    except OSError:
         return False
+    finally:
+        asked.close()
 
 
 def _wait(done: Callable[[], bool], seconds: float, while_running: subprocess.Popen[bytes] | None = None) -> bool:
