@@ -107,7 +107,10 @@ def up(
     say(f"starting the emulator on {HOST}:{port}")
     process = _start(directory, emulator, port, keep_state)
     try:
-        return _deploy_all(directory, process, port, context or {}, origins, senders, say)
+        deployed = _deploy_all(directory, process, port, context or {}, origins, senders, say)
+        # From here the pid file speaks for the emulator, also to another process that ends it.
+        process.returncode = 0
+        return deployed
     except BaseException:
         # Also on Ctrl-C: a half-started run leaves no process behind.
         down(directory)

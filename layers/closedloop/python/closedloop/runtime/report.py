@@ -37,6 +37,7 @@ def build_reports(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
                 continue
             reports.append({"loop": loop.loop, "latest": layout.latest_report(loop.sites[0], loop.loop)})
             observe.note(context, "reported", loop=loop.loop)
+            observe.count("ReportPublished", 1)
     if failed:
         raise failed[0]
     return {"as_of": iso(as_of), "bucket": doors.reports().bucket, "reports": reports}
