@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 from ruamel.yaml import YAML
 
@@ -147,8 +147,12 @@ SAID = some.lists(some.tuples(
 ), max_size=14)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SAID)
+@example([("", [], "d1", 0, "beacon"), ("", ["email:a", "email:b"], "d1", 1, "beacon")])
+@example([
+    ("b1", ["email:a"], "", 0, "link"), ("b1", ["email:b"], "d1", 0, "beacon"), ("b1", ["email:a"], "d2", 3, "link"),
+])
 def test_the_lake_finds_the_same_persons_as_the_product(
     tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, list[str], str, int, str]]
 ) -> None:

@@ -7,11 +7,13 @@ loop, its bounds, its days and campaigns) is handed over as small tables, so a q
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -143,7 +145,11 @@ def gather(
 
     Shapes: the folder holds `events/`, `decisions/` and `failed/` as the lake does; each may be missing.
     """
-    lake = _Lake(connection)
+    with TemporaryDirectory() as between:
+        return _gathered(_Lake(connection, Path(between)), folder, loop, sites, as_of)
+
+
+def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], as_of: datetime) -> f.Facts:
     edge = bounds(loop, as_of)
     of_loop = [sites[name] for name in loop.sites if name in sites]
     lake.load(folder)
@@ -210,8 +216,9 @@ def gather(
 class _Lake:
     """The tables of one report in one engine."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, folder: Path) -> None:
         self._connection = connection
+        self._folder = folder
 
     def load(self, folder: Path) -> None:
         """Read what was delivered."""
@@ -248,15 +255,15 @@ class _Lake:
         self.fill("passive_names", [(name,) for name in PASSIVE])
 
     def fill(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
-        """Put rows into a small table of ours."""
-        listed = list(rows)
-        width = len(_TABLES[table].split(", "))
-        marks = ", ".join("?" * width)
-        for start in range(0, len(listed), 500):
-            part = listed[start : start + 500]
-            values = ", ".join(f"({marks})" for _ in part)
-            flat = [value for row in part for value in row]
-            self._connection.execute(f"INSERT INTO {table} VALUES {values}", flat)  # noqa: S608  our own name
+        """Put rows into a table of ours, through a file of JSON lines: by far the quickest way in for many rows."""
+        columns = dict(pair.split(" ") for pair in _TABLES[table].split(", "))
+        file = self._folder / f"{table}.ndjson"
+        with open(file, "w", encoding="utf-8") as lines:
+            for row in rows:
+                lines.write(json.dumps(dict(zip(columns, row, strict=True)), default=str, ensure_ascii=False) + "\n")
+        if file.stat().st_size:
+            self._connection.execute(f"INSERT INTO {table} {_lines([str(file)], columns)}")
+        file.unlink()
 
     def ask(self, question: str) -> list[tuple[Any, ...]]:
         """The answer to a question, by the name of its file."""

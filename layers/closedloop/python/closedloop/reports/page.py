@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from closedloop.reports.charts import charts
@@ -23,18 +24,23 @@ def csv_name(table: str, language: Language) -> str:
     return f"human/{table}.csv" if language is Language.EN else f"human/{table}.{language}.csv"
 
 
-def page(report: Report, language: Language) -> str:
-    """A report as one page of HTML."""
-    words = Words(language)
+@cache
+def _template() -> Template:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template("report.html.j2")
+
+
+def page(report: Report, language: Language) -> str:
+    """A report as one page of HTML."""
+    words = Words(language)
     # The drawings are ours and escape their texts; everything else is escaped by the template engine.
     drawn = {name: Markup(svg) for name, svg in charts(report, words).items()}  # noqa: S704
     style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704
     days = (report.ends - report.starts).days + 1
-    return environment.get_template("report.html.j2").render(
+    return _template().render(
         r=report, w=words, charts=drawn, tables=tables(report, words), style=style,
         shown=lambda cell, kind: shown_cell(cell, kind, report.money.currency, words),
         csv=lambda table: f"../dt={report.day:%Y-%m-%d}/{csv_name(table, language)}",

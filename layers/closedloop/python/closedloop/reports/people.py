@@ -55,7 +55,8 @@ def holdings(told: Iterable[Identification]) -> list[Holding]:
         if link.node not in strong:
             moments.setdefault(link.node, set()).add(link.at)
     for node, seen in moments.items():
-        held.extend(_periods(persons, node, sorted(seen)))
+        # Before the first word on a node it belongs to the first named in it, afterwards to the last.
+        held.extend(_periods(persons, node, [ALWAYS, *sorted(seen)]))
     return sorted(held, key=lambda h: (h.node, h.since))
 
 
@@ -69,7 +70,7 @@ def _periods(persons: Persons, node: str, moments: list[datetime]) -> list[Holdi
         if periods:
             last = periods.pop()
             periods.append(Holding(node, last.since, at, last.person))
-        periods.append(Holding(node, at if periods else ALWAYS, FOR_EVER, owner))
+        periods.append(Holding(node, at, FOR_EVER, owner))
     return periods
 
 
