@@ -11,7 +11,7 @@ from closedloop.events.identifiers import is_strong
 
 
 class EvidenceKind(StrEnum):
-    """How we know: somebody named themselves (told), or a browser opened a link that was mailed to an address (click)."""
+    """How we know: somebody named themselves (told), or a browser opened a link mailed to an address (click)."""
 
     TOLD = "told"
     CLICK = "click"

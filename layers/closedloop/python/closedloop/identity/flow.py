@@ -60,4 +60,6 @@ def gather(start: str, evidence: Evidence) -> Neighbourhood:
         strong.add(node)
         for link in found:
             waiting.append(link.node if link.strong == node else link.strong)
-    return Neighbourhood(frozenset(strong), frozenset(near), tuple(sorted(links, key=lambda link: (link.at, link.event, link.node))))
+    return Neighbourhood(
+        frozenset(strong), frozenset(near), tuple(sorted(links, key=lambda link: (link.at, link.event, link.node)))
+    )

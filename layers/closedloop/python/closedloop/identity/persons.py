@@ -29,6 +29,16 @@ def person_id(anchor: str) -> str:
     return "p_" + hashlib.sha256(anchor.encode()).hexdigest()[:24]
 
 
+def ids_of(nodes: Iterable[str]) -> tuple[str, ...]:
+    """Every id that the person of these strong nodes has or may have had: the present one first.
+
+    Shapes: evidence is only ever added, so whoever became one with another was named after one of the nodes.
+    """
+    strong = set(nodes)
+    now = person_id(anchor_of(strong))
+    return (now, *sorted({person_id(node) for node in strong} - {now}))
+
+
 class Persons:
     """Who every node belongs to, given all the evidence at hand."""
 

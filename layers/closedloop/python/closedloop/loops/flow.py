@@ -1,27 +1,28 @@
-"""The tasks of stage_transitions: select, decide, perform, close. Each may run again and changes nothing the second time."""
+"""The tasks of stage_transitions: select, decide, perform, close. Each may run again and then changes nothing."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
 from closedloop.errors import BadShape, MailRefused, OutcomeUnknown, StageMoved, Throttled, TryAgain
+from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import Links, WrittenMail, compose
-from closedloop.loops.decide import decide
+from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import EXCLUDED, Campaign, Loop
 from closedloop.profiles.profile import Profile
 from closedloop.sites.definition import Site
 
 if TYPE_CHECKING:
     from closedloop.lake.runs import RunFiles
-    from closedloop.store.state import Action, State
+    from closedloop.store.state import Action, State, StoredProfile
 
-MOST_STEPS = 10
 CLAIM_LIFE = timedelta(minutes=15)
+BEGUN = ("claimed", "sent", "unknown")
 OUTCOMES = ("moved", "held", "excluded", "unchanged", "later", "failed")
 
 
@@ -78,31 +79,45 @@ def _decide_person(
         stored = state.profile(person)
         if stored.profile is None:
             return "unchanged"
-        found = {_walk(loop, stored.profile, run, state, now) for loop in running(loops, stored.profile.group, sites, now)}
-        state.settle(person, stored.version)
+        found = {
+            _walk(loop, stored.profile, stored.version, run, state, now)
+            for loop in running(loops, stored.profile.group, sites, now)
+        }
+        state.settle(person, stored.version, now)
     except StageMoved:
-        # Somebody else decided meanwhile; the mark stays and the next run decides afresh.
+        # Somebody else decided or folded meanwhile; the mark stays and the next run decides afresh.
         return "later"
-    except TryAgain:
+    except (TryAgain, BadShape):
         return "failed"
     return next((outcome for outcome in OUTCOMES if outcome in found), "unchanged")
 
 
-def _walk(loop: Loop, profile: Profile, run: str, state: State, now: datetime) -> str:
+def _walk(loop: Loop, profile: Profile, seen: int, run: str, state: State, now: datetime) -> str:
     """Take every step that is open to a person on one loop; each is written before the next is decided."""
-    position = state.position(profile.person, loop.loop)
+    position = furthest([state.position(person, loop.loop) for person in ids_of(profile.nodes)], loop)
     outcome = "unchanged"
-    for _ in range(MOST_STEPS):
+    # Gates lead forward only: one step into the loop, one for each stage, one out of it or to a stop.
+    for _ in range(len(loop.stages) + 2):
         decision = decide(loop, profile, position, now)
         if not decision.changes:
             return outcome
-        state.write_decision(decision, loop, profile.anchor, run, now)
+        state.write_decision(decision, loop, profile.anchor, run, now, seen)
         if decision.after.stage != position.stage:
             outcome = "excluded" if decision.after.stage == EXCLUDED else "moved"
         elif outcome == "unchanged":
             outcome = "held"
         position = decision.after
     return outcome
+
+
+def furthest(positions: Sequence[Position], loop: Loop) -> Position:
+    """Where a person stands who may have stood under several ids: the furthest place, continued under the first id.
+
+    Shapes: the first position is that of the present id, whose version it keeps; who was excluded once stays so.
+    """
+    order = {stage: place for place, stage in enumerate(("", *loop.stages))}
+    far = max(positions, key=lambda position: order.get(position.stage, len(order)))
+    return replace(far, person=positions[0].person, version=positions[0].version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,15 +138,31 @@ def perform_shard(run: str, shard: int, state: State, files: RunFiles, doors: Ma
         try:
             actions = state.actions(person)
             if actions:
-                profile = state.profile(person).profile
-                contact = state.contact(person)
+                # An action that was decided under a former id is done for the person that the id moved to.
+                stored = _living(person, state)
+                contact = state.contact(stored.profile.person) if stored.profile else {}
                 for action in actions:
-                    counts[_perform(action, profile, contact, run, state, doors)] += 1
-        except TryAgain:
+                    counts[_perform(action, stored.profile, contact, run, state, doors)] += 1
+        except (TryAgain, BadShape):
             counts["later"] += 1
     performed = {"outcome": "performed", "run": run, "shard": shard, "counts": dict(sorted(counts.items()))}
     files.put_performed(run, shard, performed)
     return performed
+
+
+def _living(person: str, state: State) -> StoredProfile:
+    stored = state.profile(person)
+    while stored.moved_to:
+        stored = state.profile(stored.moved_to)
+    return stored
+
+
+def _is_another_ids(action: Action, profile: Profile, state: State) -> bool:
+    """Whether this mail is due, or was begun, under another id that the person has or had; one of them does it."""
+    standing = {person: state.action_status(person, action.key) for person in ids_of(profile.nodes)}
+    begun = any(status in BEGUN for person, status in standing.items() if person != action.person)
+    waiting = [person for person, status in standing.items() if status == "pending"]
+    return begun or waiting[:1] != [action.person]
 
 
 def _perform(
@@ -141,19 +172,21 @@ def _perform(
     now = doors.now()
     anchor = profile.anchor if profile else ""
 
-    def end(outcome: str, reason: str, message: str = "") -> str:
-        state.end(action, outcome, anchor, reason, message, run, doors.now())
+    def end(outcome: str, reason: str, message: str = "", status: str = action.status) -> str:
+        state.end(replace(action, status=status), outcome, anchor, reason, message, run, doors.now())
         return outcome
 
     if action.status == "claimed":
         if action.claimed_at is not None and now - action.claimed_at > CLAIM_LIFE:
             return end("unknown", "claimed, and never told how it ended; look before it is sent again")
         return "later"
-    if profile is None or not contact.get("email"):
+    addresses = [node for node in profile.nodes if node.startswith("email:")] if profile else []
+    if profile is None or not addresses or not contact.get("email"):
         return end("failed", "no address is held")
+    if profile.suppressed:
+        return end("failed", f"suppressed: {profile.suppressed}")
     if profile.consent.get("marketing") == "denied":
         return end("failed", "marketing was refused")
-    addresses = [node for node in profile.nodes if node.startswith("email:")]
     reason = state.suppressed(addresses)
     if reason:
         return end("failed", f"suppressed: {reason}")
@@ -164,10 +197,17 @@ def _perform(
         return end("failed", "the loop no longer has this mail")
     try:
         mail = compose(
-            campaign, site, contact, profile.attributes, doors.links(site, addresses[0], loop.loop, campaign, now), loop.loop
+            campaign,
+            site,
+            contact,
+            profile.attributes,
+            doors.links(site, addresses[0], loop.loop, campaign, now),
+            loop.loop,
         )
     except BadShape as error:
         return end("failed", error.reason)
+    if len(profile.nodes) > 1 and _is_another_ids(action, profile, state):
+        return end("failed", "the same mail is another id's of this person")
     if not state.claim(action, addresses, now):
         return "later"
     try:
@@ -176,10 +216,10 @@ def _perform(
         state.release(action)
         return "later"
     except MailRefused as error:
-        return end("failed", error.reason)
+        return end("failed", error.reason, status="claimed")
     except OutcomeUnknown as error:
-        return end("unknown", str(error))
-    return end("sent", "", message)
+        return end("unknown", str(error), status="claimed")
+    return end("sent", "", message, "claimed")
 
 
 def close(run: str, state: State, files: RunFiles, now: datetime) -> dict[str, Any]:
@@ -193,8 +233,13 @@ def close(run: str, state: State, files: RunFiles, now: datetime) -> dict[str, A
     note = state.run(run)
     selected = note["selected"] if note else -1
     balanced = selected == sum(counts[name] for name in OUTCOMES)
-    state.close_run(run, {**{name: counts[name] for name in OUTCOMES}, **{f"mail_{name}": n for name, n in done.items()}}, now)
+    state.close_run(
+        run, {**{name: counts[name] for name in OUTCOMES}, **{f"mail_{name}": n for name, n in done.items()}}, now
+    )
     return {
-        "outcome": "balanced" if balanced else "unbalanced", "run": run, "selected": selected,
-        "counts": {name: counts[name] for name in OUTCOMES}, "mails": dict(sorted(done.items())),
+        "outcome": "balanced" if balanced else "unbalanced",
+        "run": run,
+        "selected": selected,
+        "counts": {name: counts[name] for name in OUTCOMES},
+        "mails": dict(sorted(done.items())),
     }

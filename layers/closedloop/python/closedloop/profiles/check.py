@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from closedloop.events.event import Event
+from closedloop.events.event import Event, distinct
 from closedloop.events.packet import Packet
 from closedloop.identity.evidence import links_of
 from closedloop.identity.persons import Persons
+from closedloop.profiles.flow import readable
 from closedloop.profiles.fold import fold
 from closedloop.profiles.profile import Profile
 from closedloop.sites.definition import Site
@@ -30,11 +31,14 @@ class Checked:
 def folded(packets: Iterable[Packet], sites: Mapping[str, Site]) -> tuple[Iterator[Profile], int, int]:
     """Everybody's profile from the whole ledger, with the numbers of packets and of distinct events."""
     every = list(packets)
-    events = [event for packet in every for event in packet.events]
+    told: dict[str, list[Event]] = {}
+    for packet in every:
+        told.setdefault(packet.subject, []).extend(readable(packet))
+    events = [event for own in told.values() for event in own]
     strong = {identifier for event in events for identifier in event.identifiers}
     persons = Persons((link for event in events for link in links_of(event)), strong)
     theirs: dict[str, list[Event]] = {}
-    for event in events:
+    for event in (event for own in told.values() for event in distinct(own)):
         person = persons.owner_of(event)
         if person is not None:
             theirs.setdefault(person, []).append(event)

@@ -26,5 +26,5 @@ def _has(value: Any, target: TargetAttribute) -> bool:
         return str(value).strip().lower() in (wanted.lower() for wanted in target.is_one_of)
     try:
         return float(value) >= target.at_least
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from itertools import groupby
-from typing import Any
+from itertools import groupby, islice
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from closedloop.events import event as names
@@ -21,16 +22,27 @@ from closedloop.profiles.profile import DealState, Profile, Seen
 from closedloop.sites.definition import Site
 
 MOMENTS = 20
+# What a profile keeps at most: of paths, acts, attributes and deals each so many, the newest, within so many bytes,
+# since an item holds 400 KB and anybody may send long names.
 PATHS = 200
+ATTRIBUTES = 100
+DEALS = 200
+MOST_BYTES = 80_000
 SESSION = timedelta(minutes=30)
 EVIDENCE = {Grade.HUMAN: 1.0, Grade.LIKELY: 0.5, Grade.MACHINE: 0.0}
 DEAL_STATES = {
-    names.DEAL_OPENED: "opened", names.DEAL_CHANGED: "opened", names.DEAL_WON: "won", names.DEAL_LOST: "lost",
+    names.DEAL_OPENED: "opened",
+    names.DEAL_CHANGED: "opened",
+    names.DEAL_WON: "won",
+    names.DEAL_LOST: "lost",
 }
 SUPPRESSING = {
-    names.EMAIL_UNSUBSCRIBED: "unsubscribed", names.EMAIL_COMPLAINED: "complained", names.EMAIL_BOUNCED: "bounced",
+    names.EMAIL_UNSUBSCRIBED: "unsubscribed",
+    names.EMAIL_COMPLAINED: "complained",
+    names.EMAIL_BOUNCED: "bounced",
 }
 INTERNAL = "internal"
+Kept = TypeVar("Kept")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +92,16 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         engagement=engagement,
         fit=max(fit_of(attributes, sites[name]) for name in sorted({event.site for event in facts})),
         attributes=attributes,
-        visited=_newest(_seen((_path(e), e) for e in alive if e.type in (EventType.PAGE, EventType.SCREEN) and _path(e))),
+        visited=_newest(
+            _seen((_path(e), e) for e in alive if e.type in (EventType.PAGE, EventType.SCREEN) and _path(e))
+        ),
         did=_newest(_seen((e.name, e) for e in alive if e.type is EventType.TRACK)),
         deals=_deals(facts),
         first_source=sources[0] if sources else {},
         last_source=sources[-1] if sources else {},
-        active_days=len({event.occurred_at.date() for event in alive if event.door in (Door.BEACON, Door.FORM, Door.LINK)}),
+        active_days=len(
+            {event.occurred_at.date() for event in alive if event.door in (Door.BEACON, Door.FORM, Door.LINK)}
+        ),
         suppressed=_suppressed(facts),
         consent=_consent(facts),
     )
@@ -99,7 +115,11 @@ def ledger(events: Iterable[Event], sites: Mapping[str, Site]) -> list[Line]:
 
 def _grade(event: Event, site: Site) -> Grade:
     return grade_event(
-        event.name, str(event.context.get("agent") or ""), event.context, event.properties, door=event.door.value,
+        event.name,
+        str(event.context.get("agent") or ""),
+        event.context,
+        event.properties,
+        door=event.door.value,
         count_test_browsers=site.count_test_browsers,
     ).grade
 
@@ -151,7 +171,11 @@ def _path(event: Event) -> str:
     page = event.context.get("page")
     if not isinstance(page, Mapping):
         return ""
-    path = page.get("path") or urlsplit(str(page.get("url") or "")).path
+    try:
+        path = page.get("path") or urlsplit(str(page.get("url") or "")).path
+    except ValueError:
+        # An address such as https://[ is none.
+        return ""
     return str(path)[:300]
 
 
@@ -163,12 +187,17 @@ def _arrivals(events: Iterable[Event], sites: Mapping[str, Site]) -> Iterator[di
             continue
         campaign = event.context.get("campaign")
         source = source_of(
-            str(page.get("url") or ""), str(page.get("referrer") or ""),
-            campaign if isinstance(campaign, Mapping) else {}, sites[event.site].own_hosts,
+            str(page.get("url") or ""),
+            str(page.get("referrer") or ""),
+            campaign if isinstance(campaign, Mapping) else {},
+            sites[event.site].own_hosts,
         )
         if source.channel.lower() not in (INTERNAL, "direct"):
             yield {
-                "at": iso(event.occurred_at), "channel": source.channel, "source": source.source, "term": source.term,
+                "at": iso(event.occurred_at),
+                "channel": source.channel,
+                "source": source.source,
+                "term": source.term,
                 "campaign": source.campaign,
             }
 
@@ -178,8 +207,8 @@ def _attributes(events: Iterable[Event]) -> dict[str, Any]:
     for event in events:
         for name, value in event.traits.items():
             if isinstance(value, str | int | float) and value != "":
-                attributes[str(name)] = value
-    return dict(sorted(attributes.items())[:100])
+                attributes[str(name)[:100]] = value[:300] if isinstance(value, str) else value
+    return _within(sorted(attributes.items()), ATTRIBUTES)
 
 
 def _seen(pairs: Iterable[tuple[str, Event]]) -> dict[str, Seen]:
@@ -192,32 +221,51 @@ def _seen(pairs: Iterable[tuple[str, Event]]) -> dict[str, Seen]:
 
 
 def _newest(seen: Mapping[str, Seen]) -> dict[str, Seen]:
-    kept = sorted(seen.items(), key=lambda item: (item[1].moments[-1], item[0]), reverse=True)[:PATHS]
-    return dict(sorted(kept))
+    return _within(sorted(seen.items(), key=lambda item: (item[1].moments[-1], item[0]), reverse=True), PATHS)
+
+
+def _within(items: Iterable[tuple[str, Kept]], most: int) -> dict[str, Kept]:
+    """The first of these, as many as a profile has room for, by name."""
+    kept, room = {}, MOST_BYTES
+    for name, value in islice(items, most):
+        room -= len(name.encode()) + len(json.dumps(value, default=asdict, ensure_ascii=False).encode())
+        if room < 0:
+            break
+        kept[name] = value
+    return dict(sorted(kept.items()))
 
 
 def _deals(events: Iterable[Event]) -> dict[str, DealState]:
-    """Each deal as its newest event leaves it; what was won stays won unless it is lost or refunded later."""
+    """Each deal as its newest event leaves it; what was won stays won unless it is lost or refunded later.
+
+    A refund counts even when its sender's clock puts it before the sale; one without an amount gives all back.
+    """
     deals: dict[str, DealState] = {}
+    refunds: dict[str, list[int | None]] = {}
     for event in events:
         if event.deal is None:
             continue
-        before = deals.get(event.deal)
-        amount, currency = event.properties.get("amount_minor"), str(event.properties.get("currency") or "")
-        money = amount if isinstance(amount, int) else (before.amount_minor if before else 0)
+        stated = event.properties.get("amount_minor")
+        amount = stated if isinstance(stated, int) else None
         if event.name == names.DEAL_REFUNDED:
-            if before is not None:
-                back = before.refunded_minor + (amount if isinstance(amount, int) else before.amount_minor)
-                deals[event.deal] = DealState(before.state, before.amount_minor, before.currency, before.at, back)
+            refunds.setdefault(event.deal, []).append(amount)
         elif event.name in DEAL_STATES:
+            before = deals.get(event.deal)
             state = DEAL_STATES[event.name]
             if state == "opened" and before is not None and before.state == "won":
                 state = "won"
             deals[event.deal] = DealState(
-                state, money, currency or (before.currency if before else ""), iso(event.occurred_at),
-                before.refunded_minor if before else 0,
+                state,
+                amount if amount is not None else before.amount_minor if before else 0,
+                str(event.properties.get("currency") or "") or (before.currency if before else ""),
+                iso(event.occurred_at),
             )
-    return dict(sorted(deals.items()))
+    for name, amounts in refunds.items():
+        if name in deals:
+            deal = deals[name]
+            back = sum(deal.amount_minor if amount is None else amount for amount in amounts)
+            deals[name] = replace(deal, refunded_minor=back)
+    return _within(sorted(deals.items(), key=lambda item: (item[1].at, item[0]), reverse=True), DEALS)
 
 
 def _suppressed(events: Iterable[Event]) -> str:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 LANDMARK = datetime(2026, 1, 1, tzinfo=UTC)
 HALF_LIFE = timedelta(days=30)
 SCALE = 1_000_000
+MOST_HALVES = 900.0
 
 
 def weight(points: float, at: datetime, landmark: datetime = LANDMARK, half_life: timedelta = HALF_LIFE) -> int:
@@ -19,12 +20,17 @@ def weight(points: float, at: datetime, landmark: datetime = LANDMARK, half_life
 
     Units: points in, millionths of a point as of the landmark out.
     """
-    return round(points * math.exp2((at - landmark) / half_life) * SCALE)
+    return round(points * math.exp2(_halves(at, landmark, half_life)) * SCALE)
+
+
+def _halves(at: datetime, landmark: datetime, half_life: timedelta) -> float:
+    """How many half-lives lie between landmark and moment, within what a float can hold."""
+    return max(-MOST_HALVES, min(MOST_HALVES, (at - landmark) / half_life))
 
 
 def score(total: int, at: datetime, landmark: datetime = LANDMARK, half_life: timedelta = HALF_LIFE) -> float:
     """What a sum is worth at a moment, in points."""
-    return total / SCALE * math.exp2(-((at - landmark) / half_life))
+    return total / SCALE * math.exp2(-_halves(at, landmark, half_life))
 
 
 def falls_below(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -79,17 +79,21 @@ class Profile:
         return parse(self.last_at)
 
 
+_NAMES = frozenset(each.name for each in fields(Profile))
+
+
 def profile_from(text: str) -> Profile:
     """Read what `as_text` wrote.
 
     Errors: BadShape.
     """
     try:
-        values = json.loads(text)
+        # Newer code may know more of a person; what this code does not know it leaves out.
+        values = {name: value for name, value in json.loads(text).items() if name in _NAMES}
         values["nodes"] = tuple(values["nodes"])
         for name in ("visited", "did"):
             values[name] = {key: Seen(seen["times"], tuple(seen["moments"])) for key, seen in values[name].items()}
         values["deals"] = {key: DealState(**deal) for key, deal in values["deals"].items()}
         return Profile(**values)
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadShape(f"a stored profile cannot be read: {error}") from error

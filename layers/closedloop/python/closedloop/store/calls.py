@@ -7,10 +7,17 @@ from typing import Any, Protocol
 
 from closedloop.errors import TryAgain
 
-THROTTLES = frozenset((
-    "ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingError",
-    "InternalServerError", "ServiceUnavailable", "TransactionInProgressException",
-))
+THROTTLES = frozenset(
+    (
+        "ThrottlingException",
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingError",
+        "InternalServerError",
+        "ServiceUnavailable",
+        "TransactionInProgressException",
+    )
+)
 
 
 class CallFailed(TryAgain):

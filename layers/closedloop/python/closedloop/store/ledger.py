@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -81,27 +81,35 @@ class Ledger:
         raise NotDurable(f"the ledger left {len(left[self._table])} packets unprocessed")
 
     def packets(self, node: str) -> Iterator[Packet]:
-        """Every packet of a node, in order of receipt, as it is at this moment."""
-        yield from (packet_of(item) for item in self._items(subject_of(node)))
+        """Every packet of a node, in order of receipt, as it is at this moment.
+
+        Shapes: what cannot be read is left out; it was kept as a failed event when it arrived, and one such packet
+        must not hold up all that a person does later.
+        """
+        yield from _readable(self._items(subject_of(node)))
 
     def every_packet(self) -> Iterator[Packet]:
-        """All packets there are, by a scan: for an operator's checks and replays, never on a path that runs by itself."""
+        """All packets there are, by a scan: for an operator's checks and replays, never on a path of its own."""
         scan: dict[str, Any] = {
-            "TableName": self._table, "ConsistentRead": True, "FilterExpression": "#kind = :packet",
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "FilterExpression": "#kind = :packet",
             "ExpressionAttributeNames": {"#kind": schema.KIND},
             "ExpressionAttributeValues": {":packet": {"S": schema.PACKET}},
         }
         while True:
             answer = self._dynamo.call("Scan", scan)
-            yield from (packet_of(item) for item in answer.get("Items", ()))
+            yield from _readable(answer.get("Items", ()))
             if not answer.get("LastEvaluatedKey"):
                 return
             scan["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def _items(self, pk: str) -> Iterator[Mapping[str, Any]]:
         query: dict[str, Any] = {
-            "TableName": self._table, "ConsistentRead": True,
-            "KeyConditionExpression": "#pk = :pk", "ExpressionAttributeNames": {"#pk": schema.PK},
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "#pk = :pk",
+            "ExpressionAttributeNames": {"#pk": schema.PK},
             "ExpressionAttributeValues": {":pk": {"S": pk}},
         }
         while True:
@@ -116,10 +124,14 @@ class Ledger:
         name = hashlib.sha256(failed.payload).hexdigest()[:32]
         day, shard = f"{failed.received_at:%Y-%m-%d}", name[0]
         item = {
-            schema.PK: {"S": f"X#{day}#{shard}"}, schema.SK: {"S": f"{iso(failed.received_at)}#{name}"},
-            schema.KIND: {"S": schema.FAILED}, "reason": {"S": failed.reason[:1000]},
-            "handler": {"S": failed.handler}, "code_version": {"S": failed.code_version},
-            "received_at": {"S": iso(failed.received_at)}, schema.BODY: {"B": failed.payload[:350_000]},
+            schema.PK: {"S": f"X#{day}#{shard}"},
+            schema.SK: {"S": f"{iso(failed.received_at)}#{name}"},
+            schema.KIND: {"S": schema.FAILED},
+            "reason": {"S": failed.reason[:1000]},
+            "handler": {"S": failed.handler},
+            "code_version": {"S": failed.code_version},
+            "received_at": {"S": iso(failed.received_at)},
+            schema.BODY: {"B": failed.payload[:350_000]},
             schema.TTL: {"N": str(int((failed.received_at + schema.FAILED_TTL).timestamp()))},
         }
         try:
@@ -132,8 +144,11 @@ class Ledger:
         for shard in "0123456789abcdef":
             for item in self._items(f"X#{day}#{shard}"):
                 yield FailedEvent(
-                    item["reason"]["S"], item["handler"]["S"], item["code_version"]["S"],
-                    datetime.fromisoformat(item["received_at"]["S"]), _bytes(item[schema.BODY]),
+                    item["reason"]["S"],
+                    item["handler"]["S"],
+                    item["code_version"]["S"],
+                    datetime.fromisoformat(item["received_at"]["S"]),
+                    _bytes(item[schema.BODY]),
                 )
 
 
@@ -161,11 +176,23 @@ def packet_of(item: Mapping[str, Any]) -> Packet:
     try:
         body = item[schema.BODY]
         return decode(
-            body["S"] if "S" in body else _bytes(body), subject=item[schema.PK]["S"], site=item["site"]["S"],
-            door=item["door"]["S"], received_at=item["received_at"]["S"], schema=int(item["schema"]["N"]),
+            body["S"] if "S" in body else _bytes(body),
+            subject=item[schema.PK]["S"],
+            site=item["site"]["S"],
+            door=item["door"]["S"],
+            received_at=item["received_at"]["S"],
+            schema=int(item["schema"]["N"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise BadShape(f"an item of the ledger is no packet: {error!r}") from error
+
+
+def _readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Packet]:
+    for item in items:
+        try:
+            yield packet_of(item)
+        except BadShape:
+            continue
 
 
 def _bytes(attribute: Mapping[str, Any]) -> bytes:

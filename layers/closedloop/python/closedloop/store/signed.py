@@ -49,8 +49,14 @@ SECRETS = Service("secretsmanager", "secretsmanager", "1.1")
 
 
 def signature_headers(
-    credentials: Credentials, service: str, region: str, host: str, target: str, content_type: str,
-    body: bytes, now: datetime,
+    credentials: Credentials,
+    service: str,
+    region: str,
+    host: str,
+    target: str,
+    content_type: str,
+    body: bytes,
+    now: datetime,
 ) -> dict[str, str]:
     """The headers that prove who sends this body.
 
@@ -62,10 +68,17 @@ def signature_headers(
     if credentials.token:
         headers["x-amz-security-token"] = credentials.token
     names = ";".join(sorted(headers))
-    canonical = "\n".join((
-        "POST", "/", "", *(f"{name}:{headers[name]}" for name in sorted(headers)), "", names,
-        hashlib.sha256(body).hexdigest(),
-    ))
+    canonical = "\n".join(
+        (
+            "POST",
+            "/",
+            "",
+            *(f"{name}:{headers[name]}" for name in sorted(headers)),
+            "",
+            names,
+            hashlib.sha256(body).hexdigest(),
+        )
+    )
     scope = f"{day}/{region}/{service}/aws4_request"
     to_sign = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
     key = _signing_key(credentials.secret, day, region, service)
@@ -91,8 +104,13 @@ class SignedClient:
     """
 
     def __init__(
-        self, service: Service, region: str, endpoint: str, credentials: Callable[[], Credentials],
-        clock: Callable[[], datetime], wait: Callable[[int], None],
+        self,
+        service: Service,
+        region: str,
+        endpoint: str,
+        credentials: Callable[[], Credentials],
+        clock: Callable[[], datetime],
+        wait: Callable[[int], None],
     ) -> None:
         parts = urlsplit(endpoint)
         self._service = service
@@ -105,7 +123,9 @@ class SignedClient:
         self._connection: http.client.HTTPConnection | None = None
 
     def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-        body = json.dumps(parameters, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_base64).encode()
+        body = json.dumps(
+            parameters, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_base64
+        ).encode()
         failure = CallFailed("NoAnswer")
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -113,7 +133,7 @@ class SignedClient:
             try:
                 status, answer = self._send(operation, body)
             except (OSError, http.client.HTTPException) as error:
-                self._close()
+                self.close()
                 failure = CallFailed(type(error).__name__)
                 failure.__cause__ = error
                 continue
@@ -138,7 +158,7 @@ class SignedClient:
             response = connection.getresponse()
         except (http.client.RemoteDisconnected, ConnectionError):
             # A kept connection that the service closed while idle carried nothing: dial again at once.
-            self._close()
+            self.close()
             if not kept:
                 raise
             return self._send(operation, body)
@@ -146,7 +166,8 @@ class SignedClient:
         try:
             answer = json.loads(raw) if raw else {}
         except ValueError:
-            answer = {}
+            # What is no JSON comes from something between us and the service, whatever status it claims.
+            return 502, {}
         return response.status, answer
 
     def _dial(self) -> http.client.HTTPConnection:
@@ -154,7 +175,8 @@ class SignedClient:
             return http.client.HTTPSConnection(self._host, timeout=TIMEOUT_S, context=ssl.create_default_context())
         return http.client.HTTPConnection(self._host, timeout=TIMEOUT_S)
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End the kept connection; the next call dials again."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None

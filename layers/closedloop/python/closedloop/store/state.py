@@ -9,7 +9,8 @@
 | L#loop        | CURRENT, V#version          | a loop's definition, each version for ever                |
 | L             | loop                        | which loops there are                                     |
 | N#node        | E#strong or E#node          | evidence that two nodes belong together                   |
-| P#person      | PROFILE                     | the fold, with the mark that a decision is due            |
+| P#person      | PROFILE                     | the fold, with the mark that a decision is due; or the id |
+|               |                             | that the person moved to, when two became one             |
 | P#person      | CONTACT                     | name and address, the only clear ones                     |
 | P#person      | POS#loop                    | where the person stands                                   |
 | P#person      | T#loop#n, V#loop#n#gate     | transitions and verdicts, written once                    |
@@ -30,6 +31,7 @@ from datetime import datetime
 from typing import Any
 
 from closedloop.errors import ProfileMoved, StageMoved
+from closedloop.events.identifiers import is_strong
 from closedloop.events.times import iso, parse
 from closedloop.identity.evidence import EvidenceKind, Link
 from closedloop.loops.decide import Decision, Position, Verdict, as_json
@@ -44,10 +46,15 @@ Item = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StoredProfile:
-    """A profile with the version under which it was read; version 0 was never written."""
+    """A profile with the version under which it was read; version 0 was never written.
+
+    Shapes: `moved_to` is the id that the person has now, when this one became one with another; such an id never
+    has a profile again.
+    """
 
     version: int
     profile: Profile | None
+    moved_to: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +109,10 @@ class State:
 
     def _query(self, pk: str, prefix: str = "", *, consistent: bool = True) -> Iterator[Item]:
         query: dict[str, Any] = {
-            "TableName": self._table, "ConsistentRead": consistent,
-            "KeyConditionExpression": "#pk = :pk", "ExpressionAttributeNames": {"#pk": schema.PK},
+            "TableName": self._table,
+            "ConsistentRead": consistent,
+            "KeyConditionExpression": "#pk = :pk",
+            "ExpressionAttributeNames": {"#pk": schema.PK},
             "ExpressionAttributeValues": {":pk": {"S": pk}},
         }
         if prefix:
@@ -128,7 +137,14 @@ class State:
         self._put({**_key(f"S#{site.site}", "CURRENT"), schema.BODY: {"S": body}, "version": {"S": version_of(site)}})
         self._put({**_key("S", site.site), "list": {"S": site.list_name}})
         for key, kind in ((site.write_key, "public"), *((key, "secret") for key in secret_keys)):
-            self._put({**_key(f"K#{key_hash(key)}", "SITE"), "site": {"S": site.site}, "use": {"S": kind}, schema.BODY: {"S": body}})
+            self._put(
+                {
+                    **_key(f"K#{key_hash(key)}", "SITE"),
+                    "site": {"S": site.site},
+                    "use": {"S": kind},
+                    schema.BODY: {"S": body},
+                }
+            )
 
         for origin in site.origins:
             self._put({**_key(f"O#{origin}", "SITE"), "site": {"S": site.site}})
@@ -159,11 +175,15 @@ class State:
         version = version_of(loop)
         body = {"S": loop.model_dump_json(by_alias=True)}
         try:
-            self._dynamo.call("PutItem", {
-                "TableName": self._table, "ConditionExpression": "attribute_not_exists(#pk)",
-                "ExpressionAttributeNames": {"#pk": schema.PK},
-                "Item": {**_key(f"L#{loop.loop}", f"V#{version}"), schema.BODY: body, "at": {"S": iso(now)}},
-            })
+            self._dynamo.call(
+                "PutItem",
+                {
+                    "TableName": self._table,
+                    "ConditionExpression": "attribute_not_exists(#pk)",
+                    "ExpressionAttributeNames": {"#pk": schema.PK},
+                    "Item": {**_key(f"L#{loop.loop}", f"V#{version}"), schema.BODY: body, "at": {"S": iso(now)}},
+                },
+            )
         except CallFailed as error:
             if not error.is_condition:
                 raise
@@ -187,27 +207,46 @@ class State:
         links = []
         for item in self._query(f"N#{node}", "E#"):
             other, forward = item["other"]["S"], item["forward"]["BOOL"]
-            links.append(Link(
-                node if forward else other, other if forward else node, EvidenceKind(item["evidence"]["S"]),
-                parse(item["at"]["S"]), item["event"]["S"],
-            ))
+            links.append(
+                Link(
+                    node if forward else other,
+                    other if forward else node,
+                    EvidenceKind(item["evidence"]["S"]),
+                    parse(item["at"]["S"]),
+                    item["event"]["S"],
+                )
+            )
         return links
 
     def put_link(self, link: Link) -> None:
         """Keep a piece of evidence, the earliest of its kind, readable from both its ends."""
-        for node, other, forward in ((link.node, link.strong, True), (link.strong, link.node, False)):
-            item = {
-                **_key(f"N#{node}", f"E#{link.kind}#{other}"), "other": {"S": other}, "forward": {"BOOL": forward},
-                "evidence": {"S": link.kind.value}, "at": {"S": iso(link.at)}, "event": {"S": link.event},
-                "since": {"S": f"{iso(link.at)}#{link.event}"},
-            }
+        puts = [
+            self._put_if(
+                {
+                    **_key(f"N#{node}", f"E#{link.kind}#{other}"),
+                    "other": {"S": other},
+                    "forward": {"BOOL": forward},
+                    "evidence": {"S": link.kind.value},
+                    "at": {"S": iso(link.at)},
+                    "event": {"S": link.event},
+                    "since": {"S": (since := f"{iso(link.at)}#{link.event}")},
+                },
+                "attribute_not_exists(#pk) OR #since > :since",
+                {"#pk": schema.PK, "#since": "since"},
+                {":since": {"S": since}},
+            )
+            for node, other, forward in ((link.node, link.strong, True), (link.strong, link.node, False))
+        ]
+        # Two strong nodes must see each other from both ends or from none, or one person would have two ids at once;
+        # a browser seen from one end alone is seen whole when its packet comes again.
+        calls: list[tuple[str, dict[str, Any]]] = (
+            [("TransactWriteItems", {"TransactItems": puts})]
+            if is_strong(link.node)
+            else [("PutItem", put["Put"]) for put in puts]
+        )
+        for operation, parameters in calls:
             try:
-                self._dynamo.call("PutItem", {
-                    "TableName": self._table, "Item": item,
-                    "ConditionExpression": "attribute_not_exists(#pk) OR #since > :since",
-                    "ExpressionAttributeNames": {"#pk": schema.PK, "#since": "since"},
-                    "ExpressionAttributeValues": {":since": item["since"]},
-                })
+                self._dynamo.call(operation, parameters)
             except CallFailed as error:
                 if not error.is_condition:
                     raise
@@ -218,47 +257,88 @@ class State:
         item = self._get(f"P#{person}", "PROFILE")
         if item is None:
             return StoredProfile(0, None)
-        return StoredProfile(int(item["version"]["N"]), profile_from(item[schema.BODY]["S"]))
+        version = int(item["version"]["N"])
+        if "moved_to" in item:
+            return StoredProfile(version, None, item["moved_to"]["S"])
+        return StoredProfile(version, profile_from(item[schema.BODY]["S"]))
 
     def put_profile(
-        self, profile: Profile, seen: int, due_at: datetime, contact: Mapping[str, str] | None = None
+        self,
+        profile: Profile,
+        seen: int,
+        due_at: datetime,
+        contact: Mapping[str, str] | None = None,
+        former: Mapping[str, int] | None = None,
     ) -> None:
         """Store a fold on the condition that nobody stored another since it was read, and mark the person due.
 
-        Shapes: `contact` is given only when it changed; both are written or neither.
+        Shapes: `contact` is given only when it changed; `former` are ids that this person has no longer, each with the
+        version seen (0 for one that never was), and each becomes a sign to this one. All is written or nothing.
         Errors: ProfileMoved.
         """
         if seen == 0:
-            shard = due_shard(profile.person).partition("#")[2]
-            self._put(_key(f"G#{profile.group}#{shard}", profile.person))
+            self._put(self._member(profile.group, profile.person))
         put = self._put_if(
             {
-                **_key(f"P#{profile.person}", "PROFILE"), "version": {"N": str(seen + 1)},
+                **_key(f"P#{profile.person}", "PROFILE"),
+                "version": {"N": str(seen + 1)},
                 schema.BODY: {"S": profile.as_text()},
-                schema.DUE: {"S": due_shard(profile.person)}, schema.DUE_AT: {"S": iso(due_at)},
+                schema.DUE: {"S": due_shard(profile.person)},
+                schema.DUE_AT: {"S": iso(due_at)},
             },
             "#version = :seen" if seen else "attribute_not_exists(#version)",
-            {"#version": "version"}, {":seen": {"N": str(seen)}} if seen else None,
+            {"#version": "version"},
+            {":seen": {"N": str(seen)}} if seen else None,
         )
+        writes = [put]
+        if contact is not None:
+            writes.append(self._put_contact(profile.person, contact))
+        for person, version in (former or {}).items():
+            moved = {"moved_to": {"S": profile.person}}
+            writes.append(
+                self._put_if(
+                    {**_key(f"P#{person}", "PROFILE"), "version": {"N": str(version + 1)}, **moved},
+                    "#version = :seen" if version else "attribute_not_exists(#version)",
+                    {"#version": "version"},
+                    {":seen": {"N": str(version)}} if version else None,
+                )
+            )
+            if version:
+                writes.append(self._put_contact(person, {}))
+                writes.append(
+                    {"Put": {"TableName": self._table, "Item": {**self._member(profile.group, person), **moved}}}
+                )
         try:
-            if contact is None:
+            if len(writes) == 1:
                 self._dynamo.call("PutItem", put["Put"])
             else:
-                clear = {"Put": {"TableName": self._table, "Item": {
-                    **_key(f"P#{profile.person}", "CONTACT"),
-                    schema.BODY: {"S": json.dumps(contact, ensure_ascii=False, sort_keys=True)},
-                }}}
-                self._dynamo.call("TransactWriteItems", {"TransactItems": [put, clear]})
+                self._dynamo.call("TransactWriteItems", {"TransactItems": writes})
         except CallFailed as error:
             if error.is_condition:
                 raise ProfileMoved(profile.person) from error
             raise
 
+    def _member(self, group: str, person: str) -> dict[str, Any]:
+        shard = due_shard(person).partition("#")[2]
+        return _key(f"G#{group}#{shard}", person)
+
+    def _put_contact(self, person: str, contact: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": {
+                    **_key(f"P#{person}", "CONTACT"),
+                    schema.BODY: {"S": json.dumps(contact, ensure_ascii=False, sort_keys=True)},
+                },
+            }
+        }
+
     def people(self, group: str) -> Iterator[str]:
         """Everybody on a customer list."""
         for shard in range(schema.DUE_SHARDS):
             for item in self._query(f"G#{group}#{shard}"):
-                yield item[schema.SK]["S"]
+                if "moved_to" not in item:
+                    yield item[schema.SK]["S"]
 
     def contact(self, person: str) -> dict[str, str]:
         """The clear name and address of a person; empty when none is held."""
@@ -268,11 +348,15 @@ class State:
     def suppress(self, identifier: str, reason: str, now: datetime) -> None:
         """Nobody mails this address again; the first reason stays."""
         try:
-            self._dynamo.call("PutItem", {
-                "TableName": self._table, "ConditionExpression": "attribute_not_exists(#pk)",
-                "ExpressionAttributeNames": {"#pk": schema.PK},
-                "Item": {**_key(f"X#{identifier}", "SUPPRESSED"), "reason": {"S": reason}, "at": {"S": iso(now)}},
-            })
+            self._dynamo.call(
+                "PutItem",
+                {
+                    "TableName": self._table,
+                    "ConditionExpression": "attribute_not_exists(#pk)",
+                    "ExpressionAttributeNames": {"#pk": schema.PK},
+                    "Item": {**_key(f"X#{identifier}", "SUPPRESSED"), "reason": {"S": reason}, "at": {"S": iso(now)}},
+                },
+            )
         except CallFailed as error:
             if not error.is_condition:
                 raise
@@ -282,35 +366,51 @@ class State:
     def due(self, now: datetime) -> Iterator[str]:
         """Everybody for whom a decision or an action is due, each once for each thing that is."""
         for shard in range(schema.DUE_SHARDS):
-            yield from (item[schema.PK]["S"].removeprefix("P#") for item in self._pages({
-                "TableName": self._table, "IndexName": schema.BY_DUE,
-                "KeyConditionExpression": "#due = :shard AND #at <= :now",
-                "ExpressionAttributeNames": {"#due": schema.DUE, "#at": schema.DUE_AT},
-                "ExpressionAttributeValues": {":shard": {"S": f"DUE#{shard}"}, ":now": {"S": iso(now)}},
-            }))
+            yield from (
+                item[schema.PK]["S"].removeprefix("P#")
+                for item in self._pages(
+                    {
+                        "TableName": self._table,
+                        "IndexName": schema.BY_DUE,
+                        "KeyConditionExpression": "#due = :shard AND #at <= :now",
+                        "ExpressionAttributeNames": {"#due": schema.DUE, "#at": schema.DUE_AT},
+                        "ExpressionAttributeValues": {":shard": {"S": f"DUE#{shard}"}, ":now": {"S": iso(now)}},
+                    }
+                )
+            )
 
     def mark_due(self, person: str, now: datetime) -> None:
         """Ask for a decision about somebody whose facts did not change, as when a loop is new."""
         try:
-            self._dynamo.call("UpdateItem", {
-                "TableName": self._table, "Key": _key(f"P#{person}", "PROFILE"),
-                "UpdateExpression": "SET #due = :shard, #at = :now", "ConditionExpression": "attribute_exists(#pk)",
-                "ExpressionAttributeNames": {"#due": schema.DUE, "#at": schema.DUE_AT, "#pk": schema.PK},
-                "ExpressionAttributeValues": {":shard": {"S": due_shard(person)}, ":now": {"S": iso(now)}},
-            })
+            self._dynamo.call(
+                "UpdateItem",
+                {
+                    "TableName": self._table,
+                    "Key": _key(f"P#{person}", "PROFILE"),
+                    "UpdateExpression": "SET #due = :shard, #at = :now",
+                    "ConditionExpression": "attribute_exists(#body)",
+                    "ExpressionAttributeNames": {"#due": schema.DUE, "#at": schema.DUE_AT, "#body": schema.BODY},
+                    "ExpressionAttributeValues": {":shard": {"S": due_shard(person)}, ":now": {"S": iso(now)}},
+                },
+            )
         except CallFailed as error:
             if not error.is_condition:
                 raise
 
-    def settle(self, person: str, seen: int) -> bool:
-        """Take the due mark off, unless the profile changed since it was decided on."""
+    def settle(self, person: str, seen: int, now: datetime) -> bool:
+        """Take the due mark off, unless the profile changed since it was decided on or was marked after `now`."""
         try:
-            self._dynamo.call("UpdateItem", {
-                "TableName": self._table, "Key": _key(f"P#{person}", "PROFILE"),
-                "UpdateExpression": "REMOVE #due, #at", "ConditionExpression": "#version = :seen",
-                "ExpressionAttributeNames": {"#due": schema.DUE, "#at": schema.DUE_AT, "#version": "version"},
-                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
-            })
+            self._dynamo.call(
+                "UpdateItem",
+                {
+                    "TableName": self._table,
+                    "Key": _key(f"P#{person}", "PROFILE"),
+                    "UpdateExpression": "REMOVE #due, #at",
+                    "ConditionExpression": "#version = :seen AND #at <= :now",
+                    "ExpressionAttributeNames": {"#due": schema.DUE, "#at": schema.DUE_AT, "#version": "version"},
+                    "ExpressionAttributeValues": {":seen": {"N": str(seen)}, ":now": {"S": iso(now)}},
+                },
+            )
         except CallFailed as error:
             if error.is_condition:
                 return False
@@ -318,52 +418,103 @@ class State:
         return True
 
     def position(self, person: str, loop: str) -> Position:
+        """Where an id stands on a loop by itself; its former ids may stand elsewhere (see loops/flow.py)."""
         item = self._get(f"P#{person}", f"POS#{loop}")
         if item is None:
             return Position(person, loop)
         return Position(
-            person, loop, item["stage"]["S"], int(item["version"]["N"]), item["unit"]["S"],
+            person,
+            loop,
+            item["stage"]["S"],
+            int(item["version"]["N"]),
+            item["unit"]["S"],
             tuple(sorted(json.loads(item["standing"]["S"]).items())),
         )
 
-    def write_decision(self, decision: Decision, loop: Loop, anchor: str, run: str, now: datetime) -> None:
+    def write_decision(
+        self, decision: Decision, loop: Loop, anchor: str, run: str, now: datetime, seen: int | None = None
+    ) -> None:
         """Write what was decided, all of it or nothing: verdicts, position, transition and actions.
 
-        Errors: StageMoved when the person's position is no longer the one decided on.
+        Shapes: `seen` is the version of the profile decided on; without one, the id must only not have moved.
+        Errors: StageMoved when position or profile are no longer those decided on.
         """
         before, after = decision.before, decision.after
         version = version_of(loop)
         facts = {
-            "person": {"S": after.person}, "anchor": {"S": anchor}, "loop": {"S": loop.loop},
-            "loop_version": {"S": version}, "at": {"S": iso(now)}, "run": {"S": run},
+            "person": {"S": after.person},
+            "anchor": {"S": anchor},
+            "loop": {"S": loop.loop},
+            "loop_version": {"S": version},
+            "at": {"S": iso(now)},
+            "run": {"S": run},
         }
         position: dict[str, Any] = {
-            **_key(f"P#{after.person}", f"POS#{loop.loop}"), "stage": {"S": after.stage},
-            "version": {"N": str(after.version)}, "unit": {"S": after.unit},
-            "standing": {"S": json.dumps(dict(after.standing), sort_keys=True)}, "since": {"S": iso(now)},
+            **_key(f"P#{after.person}", f"POS#{loop.loop}"),
+            "stage": {"S": after.stage},
+            "version": {"N": str(after.version)},
+            "unit": {"S": after.unit},
+            "standing": {"S": json.dumps(dict(after.standing), sort_keys=True)},
+            "since": {"S": iso(now)},
         }
-        writes = [self._put_if(
-            position, "attribute_not_exists(#version)" if before.version == 0 else "#version = :seen",
-            {"#version": "version"}, {":seen": {"N": str(before.version)}} if before.version else None,
-        )]
+        writes = [
+            self._put_if(
+                position,
+                "attribute_not_exists(#version)" if before.version == 0 else "#version = :seen",
+                {"#version": "version"},
+                {":seen": {"N": str(before.version)}} if before.version else None,
+            )
+        ]
+        profile: dict[str, Any] = {"TableName": self._table, "Key": _key(f"P#{after.person}", "PROFILE")}
+        if seen is None:
+            profile |= {"ConditionExpression": "attribute_not_exists(moved_to)"}
+        else:
+            profile |= {
+                "ConditionExpression": "#version = :seen",
+                "ExpressionAttributeNames": {"#version": "version"},
+                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
+            }
+        writes.append({"ConditionCheck": profile})
         for verdict in decision.verdicts:
-            writes.append(self._once({
-                **_key(f"P#{after.person}", f"V#{loop.loop}#{after.version:06d}#{verdict.gate}"),
-                schema.KIND: {"S": "verdict"}, **facts, **_verdict_facts(verdict),
-            }))
+            writes.append(
+                self._once(
+                    {
+                        **_key(f"P#{after.person}", f"V#{loop.loop}#{after.version:06d}#{verdict.gate}"),
+                        schema.KIND: {"S": "verdict"},
+                        **facts,
+                        **_verdict_facts(verdict),
+                    }
+                )
+            )
         if after.stage != before.stage:
-            writes.append(self._once({
-                **_key(f"P#{after.person}", f"T#{loop.loop}#{after.version:06d}"), schema.KIND: {"S": "transition"},
-                **facts, "from_stage": {"S": before.stage}, "to_stage": {"S": after.stage},
-                "reason": {"S": decision.reason}, "unit": {"S": after.unit},
-                "gate": {"S": decision.verdicts[-1].gate if decision.verdicts else ""},
-            }))
+            writes.append(
+                self._once(
+                    {
+                        **_key(f"P#{after.person}", f"T#{loop.loop}#{after.version:06d}"),
+                        schema.KIND: {"S": "transition"},
+                        **facts,
+                        "from_stage": {"S": before.stage},
+                        "to_stage": {"S": after.stage},
+                        "reason": {"S": decision.reason},
+                        "unit": {"S": after.unit},
+                        "gate": {"S": decision.verdicts[-1].gate if decision.verdicts else ""},
+                    }
+                )
+            )
         for campaign in decision.campaigns:
-            writes.append(self._once({
-                **_key(f"P#{after.person}", f"A#{loop.loop}#{version}#{campaign}"), schema.KIND: {"S": "action"},
-                **facts, "campaign": {"S": campaign}, "outcome": {"S": "pending"},
-                schema.DUE: {"S": due_shard(after.person)}, schema.DUE_AT: {"S": iso(now)},
-            }))
+            writes.append(
+                self._once(
+                    {
+                        **_key(f"P#{after.person}", f"A#{loop.loop}#{version}#{campaign}"),
+                        schema.KIND: {"S": "action"},
+                        **facts,
+                        "campaign": {"S": campaign},
+                        "outcome": {"S": "pending"},
+                        schema.DUE: {"S": due_shard(after.person)},
+                        schema.DUE_AT: {"S": iso(now)},
+                    }
+                )
+            )
         try:
             self._dynamo.call("TransactWriteItems", {"TransactItems": writes})
         except CallFailed as error:
@@ -375,7 +526,10 @@ class State:
         self, item: dict[str, Any], condition: str, names: dict[str, str], values: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         put: dict[str, Any] = {
-            "TableName": self._table, "Item": item, "ConditionExpression": condition, "ExpressionAttributeNames": names,
+            "TableName": self._table,
+            "Item": item,
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": names,
         }
         if values:
             put["ExpressionAttributeValues"] = values
@@ -396,8 +550,11 @@ class State:
         """All verdicts, transitions and actions there are, by a scan: for an operator's checks alone."""
         names = {f":{kind}": {"S": kind} for kind in schema.DECISION_KINDS}
         scan: dict[str, Any] = {
-            "TableName": self._table, "ConsistentRead": True, "FilterExpression": f"#kind IN ({', '.join(names)})",
-            "ExpressionAttributeNames": {"#kind": schema.KIND}, "ExpressionAttributeValues": names,
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "FilterExpression": f"#kind IN ({', '.join(names)})",
+            "ExpressionAttributeNames": {"#kind": schema.KIND},
+            "ExpressionAttributeValues": names,
         }
         while True:
             answer = self._dynamo.call("Scan", scan)
@@ -413,29 +570,54 @@ class State:
         actions = []
         for item in self._query(f"P#{person}", "A#"):
             claimed = item.get("claimed_at")
-            actions.append(Action(
-                person, item["loop"]["S"], item["loop_version"]["S"], item["campaign"]["S"], item["outcome"]["S"],
-                parse(item["at"]["S"]), parse(claimed["S"]) if claimed else None,
-            ))
+            actions.append(
+                Action(
+                    person,
+                    item["loop"]["S"],
+                    item["loop_version"]["S"],
+                    item["campaign"]["S"],
+                    item["outcome"]["S"],
+                    parse(item["at"]["S"]),
+                    parse(claimed["S"]) if claimed else None,
+                )
+            )
         return [action for action in actions if action.status in ("pending", "claimed")]
+
+    def action_status(self, person: str, key: str) -> str:
+        """How an action stands under an id; empty when that id has no such action."""
+        item = self._get(f"P#{person}", f"A#{key}")
+        return "" if item is None else str(item["outcome"]["S"])
 
     def claim(self, action: Action, identifiers: Sequence[str], now: datetime) -> bool:
         """Take an action for oneself, on the condition that nobody did and that no address of it is suppressed.
 
         Shapes: false when it was claimed before or may not be done.
         """
-        claim = {"Update": {
-            "TableName": self._table, "Key": _key(f"P#{action.person}", f"A#{action.key}"),
-            "UpdateExpression": "SET #outcome = :claimed, claimed_at = :now",
-            "ConditionExpression": "#outcome = :pending", "ExpressionAttributeNames": {"#outcome": "outcome"},
-            "ExpressionAttributeValues": {
-                ":claimed": {"S": "claimed"}, ":pending": {"S": "pending"}, ":now": {"S": iso(now)},
-            },
-        }}
-        free = [{"ConditionCheck": {
-            "TableName": self._table, "Key": _key(f"X#{identifier}", "SUPPRESSED"),
-            "ConditionExpression": "attribute_not_exists(#pk)", "ExpressionAttributeNames": {"#pk": schema.PK},
-        }} for identifier in identifiers]
+        claim = {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(f"P#{action.person}", f"A#{action.key}"),
+                "UpdateExpression": "SET #outcome = :claimed, claimed_at = :now",
+                "ConditionExpression": "#outcome = :pending",
+                "ExpressionAttributeNames": {"#outcome": "outcome"},
+                "ExpressionAttributeValues": {
+                    ":claimed": {"S": "claimed"},
+                    ":pending": {"S": "pending"},
+                    ":now": {"S": iso(now)},
+                },
+            }
+        }
+        free = [
+            {
+                "ConditionCheck": {
+                    "TableName": self._table,
+                    "Key": _key(f"X#{identifier}", "SUPPRESSED"),
+                    "ConditionExpression": "attribute_not_exists(#pk)",
+                    "ExpressionAttributeNames": {"#pk": schema.PK},
+                }
+            }
+            for identifier in identifiers
+        ]
         try:
             self._dynamo.call("TransactWriteItems", {"TransactItems": [claim, *free]})
         except CallFailed as error:
@@ -446,12 +628,17 @@ class State:
 
     def release(self, action: Action) -> None:
         """Give a claimed action back, when it is certain that nothing was done."""
-        self._dynamo.call("UpdateItem", {
-            "TableName": self._table, "Key": _key(f"P#{action.person}", f"A#{action.key}"),
-            "UpdateExpression": "SET #outcome = :pending REMOVE claimed_at", "ConditionExpression": "#outcome = :claimed",
-            "ExpressionAttributeNames": {"#outcome": "outcome"},
-            "ExpressionAttributeValues": {":claimed": {"S": "claimed"}, ":pending": {"S": "pending"}},
-        })
+        self._dynamo.call(
+            "UpdateItem",
+            {
+                "TableName": self._table,
+                "Key": _key(f"P#{action.person}", f"A#{action.key}"),
+                "UpdateExpression": "SET #outcome = :pending REMOVE claimed_at",
+                "ConditionExpression": "#outcome = :claimed",
+                "ExpressionAttributeNames": {"#outcome": "outcome"},
+                "ExpressionAttributeValues": {":claimed": {"S": "claimed"}, ":pending": {"S": "pending"}},
+            },
+        )
 
     def suppressed(self, identifiers: Iterable[str]) -> str:
         """Why one of these addresses may not be mailed; empty when all may."""
@@ -461,20 +648,39 @@ class State:
                 return str(item["reason"]["S"])
         return ""
 
-    def end(self, action: Action, outcome: str, anchor: str, reason: str, message: str, run: str, now: datetime) -> None:
-        """Write how an action ended: sent, failed or unknown; written once, and no longer due."""
-        status = {"Update": {
-            "TableName": self._table, "Key": _key(f"P#{action.person}", f"A#{action.key}"),
-            "UpdateExpression": f"SET #outcome = :outcome REMOVE {schema.DUE}, {schema.DUE_AT}",
-            "ExpressionAttributeNames": {"#outcome": "outcome"},
-            "ExpressionAttributeValues": {":outcome": {"S": outcome}},
-        }}
-        record = self._once({
-            **_key(f"P#{action.person}", f"M#{action.key}"), schema.KIND: {"S": "action"}, "person": {"S": action.person},
-            "anchor": {"S": anchor}, "loop": {"S": action.loop}, "loop_version": {"S": action.version},
-            "campaign": {"S": action.campaign}, "outcome": {"S": outcome}, "reason": {"S": reason},
-            "message": {"S": message}, "at": {"S": iso(now)}, "run": {"S": run},
-        })
+    def end(
+        self, action: Action, outcome: str, anchor: str, reason: str, message: str, run: str, now: datetime
+    ) -> None:
+        """Write how an action ended: sent, failed or unknown; written once, and no longer due.
+
+        Shapes: nothing is written when the action is no longer as `action.status` says: who has claimed it ends it.
+        """
+        status = {
+            "Update": {
+                "TableName": self._table,
+                "Key": _key(f"P#{action.person}", f"A#{action.key}"),
+                "UpdateExpression": f"SET #outcome = :outcome REMOVE {schema.DUE}, {schema.DUE_AT}",
+                "ConditionExpression": "#outcome = :seen",
+                "ExpressionAttributeNames": {"#outcome": "outcome"},
+                "ExpressionAttributeValues": {":outcome": {"S": outcome}, ":seen": {"S": action.status}},
+            }
+        }
+        record = self._once(
+            {
+                **_key(f"P#{action.person}", f"M#{action.key}"),
+                schema.KIND: {"S": "action"},
+                "person": {"S": action.person},
+                "anchor": {"S": anchor},
+                "loop": {"S": action.loop},
+                "loop_version": {"S": action.version},
+                "campaign": {"S": action.campaign},
+                "outcome": {"S": outcome},
+                "reason": {"S": reason},
+                "message": {"S": message},
+                "at": {"S": iso(now)},
+                "run": {"S": run},
+            }
+        )
         try:
             self._dynamo.call("TransactWriteItems", {"TransactItems": [status, record]})
         except CallFailed as error:
@@ -484,23 +690,35 @@ class State:
     # Runs.
 
     def begin_run(self, run: str, selected: int, now: datetime) -> None:
-        """Note that a run began; a run that is repeated keeps its first note."""
+        """Note that a run began; the selection of a run that is begun again counts until it is closed."""
         try:
-            self._dynamo.call("PutItem", {
-                "TableName": self._table, "ConditionExpression": "attribute_not_exists(#pk)",
-                "ExpressionAttributeNames": {"#pk": schema.PK},
-                "Item": {**_key(f"RUN#{run}", "RUN"), "began_at": {"S": iso(now)}, "selected": {"N": str(selected)}},
-            })
+            self._dynamo.call(
+                "UpdateItem",
+                {
+                    "TableName": self._table,
+                    "Key": _key(f"RUN#{run}", "RUN"),
+                    "UpdateExpression": "SET began_at = if_not_exists(began_at, :now), selected = :selected",
+                    "ConditionExpression": "attribute_not_exists(closed_at)",
+                    "ExpressionAttributeValues": {":now": {"S": iso(now)}, ":selected": {"N": str(selected)}},
+                },
+            )
         except CallFailed as error:
             if not error.is_condition:
                 raise
 
     def close_run(self, run: str, counts: Mapping[str, int], now: datetime) -> None:
-        self._dynamo.call("UpdateItem", {
-            "TableName": self._table, "Key": _key(f"RUN#{run}", "RUN"),
-            "UpdateExpression": "SET counts = :counts, closed_at = :now",
-            "ExpressionAttributeValues": {":counts": {"S": json.dumps(counts, sort_keys=True)}, ":now": {"S": iso(now)}},
-        })
+        self._dynamo.call(
+            "UpdateItem",
+            {
+                "TableName": self._table,
+                "Key": _key(f"RUN#{run}", "RUN"),
+                "UpdateExpression": "SET counts = :counts, closed_at = :now",
+                "ExpressionAttributeValues": {
+                    ":counts": {"S": json.dumps(counts, sort_keys=True)},
+                    ":now": {"S": iso(now)},
+                },
+            },
+        )
 
     def run(self, run: str) -> dict[str, Any] | None:
         """What a run did: when it began and ended, and its counts."""
@@ -508,16 +726,22 @@ class State:
         if item is None:
             return None
         return {
-            "run": run, "began_at": item["began_at"]["S"], "selected": int(item["selected"]["N"]),
-            "closed_at": item.get("closed_at", {}).get("S"), "counts": json.loads(item.get("counts", {}).get("S", "{}")),
+            "run": run,
+            "began_at": item["began_at"]["S"],
+            "selected": int(item["selected"]["N"]),
+            "closed_at": item.get("closed_at", {}).get("S"),
+            "counts": json.loads(item.get("counts", {}).get("S", "{}")),
         }
 
 
 def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "gate": {"S": verdict.gate}, "outcome": {"S": verdict.outcome.value}, "reason": {"S": verdict.reason},
+        "gate": {"S": verdict.gate},
+        "outcome": {"S": verdict.outcome.value},
+        "reason": {"S": verdict.reason},
         "hold_kind": {"S": verdict.hold_kind.value if verdict.hold_kind else ""},
-        "arm": {"S": verdict.arm.value if verdict.arm else ""}, "detail": {"S": as_json(verdict)},
+        "arm": {"S": verdict.arm.value if verdict.arm else ""},
+        "detail": {"S": as_json(verdict)},
     }
     if verdict.draw is not None:
         facts["draw"] = {"S": repr(verdict.draw)}
@@ -526,16 +750,28 @@ def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
 
 def decision_row(item: Item) -> dict[str, Any]:
     """A verdict, transition or action, from the table or its stream, as the lake's row."""
+
     def text(name: str) -> str:
         return str(item.get(name, {}).get("S", ""))
 
     draw = text("draw")
     return {
-        "id": f"{item[schema.PK]['S']}|{item[schema.SK]['S']}", "kind": text(schema.KIND), "person": text("person"),
-        "anchor": text("anchor"), "loop": text("loop"), "version": text("loop_version"), "gate": text("gate"),
-        "campaign": text("campaign"), "from_stage": text("from_stage"), "to_stage": text("to_stage"),
-        "outcome": text("outcome"), "hold_kind": text("hold_kind"), "reason": text("reason"), "arm": text("arm"),
-        "draw": float(draw) if draw else None, "at": text("at"), "run": text("run"),
+        "id": f"{item[schema.PK]['S']}|{item[schema.SK]['S']}",
+        "kind": text(schema.KIND),
+        "person": text("person"),
+        "anchor": text("anchor"),
+        "loop": text("loop"),
+        "version": text("loop_version"),
+        "gate": text("gate"),
+        "campaign": text("campaign"),
+        "from_stage": text("from_stage"),
+        "to_stage": text("to_stage"),
+        "outcome": text("outcome"),
+        "hold_kind": text("hold_kind"),
+        "reason": text("reason"),
+        "arm": text("arm"),
+        "draw": float(draw) if draw else None,
+        "at": text("at"),
+        "run": text("run"),
         "detail": text("detail") or text("message"),
     }
-

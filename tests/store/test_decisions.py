@@ -1,0 +1,190 @@
+"""Decisions and actions: once, whole, on the position and the profile that were seen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from closedloop.errors import StageMoved
+from closedloop.loops.decide import Decision, Position, Verdict
+from closedloop.loops.gates import HoldKind, Outcome
+from closedloop.sites.definition import version_of
+from closedloop.store.calls import CallFailed
+from closedloop.store.state import Action, State
+from tests.builders import JANE, KEN, NOW, a_loop, a_profile, minutes
+
+LOOP = a_loop()
+OUTSIDE = Position("p_jane", "autumn")
+ENTERED = Position("p_jane", "autumn", "research", 1, "p_jane")
+AHEAD = Position("p_jane", "autumn", "problem", 2, "p_jane", (("interested", "0123456789ab"),))
+ENTRY = Decision(OUTSIDE, ENTERED, (), ("welcome",), "became known")
+ADVANCE = Decision(
+    ENTERED,
+    AHEAD,
+    (Verdict("interested", Outcome.ADVANCE, "all conditions hold", None, None, 0.25, {"holds": True}),),
+    ("guide",),
+    "all conditions hold",
+)
+
+
+@pytest.fixture
+def known(state: State) -> State:
+    """A state that knows Jane."""
+    state.put_profile(a_profile(), 0, NOW)
+    return state
+
+
+def write(state: State, decision: Decision, seen: int | None = 1) -> None:
+    state.write_decision(decision, LOOP, JANE, "tick-1", NOW, seen)
+
+
+def kinds(state: State, person: str = "p_jane") -> list[str]:
+    return sorted(row["kind"] for row in state.decisions(person))
+
+
+def test_a_decision_is_a_position_a_transition_a_verdict_and_an_action(known: State) -> None:
+    assert known.position("p_jane", "autumn") == OUTSIDE
+    write(known, ENTRY)
+    write(known, ADVANCE)
+    assert known.position("p_jane", "autumn") == AHEAD
+    assert kinds(known) == ["action", "action", "transition", "transition", "verdict"]
+    verdict = next(row for row in known.decisions("p_jane") if row["kind"] == "verdict")
+    assert (verdict["gate"], verdict["outcome"], verdict["draw"], verdict["detail"]) == (
+        "interested",
+        "advance",
+        0.25,
+        '{"holds":true}',
+    )
+    assert verdict["anchor"] == JANE
+    moves = [(row["from_stage"], row["to_stage"]) for row in known.decisions("p_jane") if row["kind"] == "transition"]
+    assert sorted(moves) == [("", "research"), ("research", "problem")]
+    assert sorted(action.campaign for action in known.actions("p_jane")) == ["guide", "welcome"]
+
+
+def test_a_repeated_decision_is_refused_and_changes_nothing(
+    known: State, tables: tuple[str, str], rows: Callable[[str], list[Any]]
+) -> None:
+    write(known, ENTRY)
+    before = rows(tables[1])
+    with pytest.raises(StageMoved):
+        write(known, ENTRY)
+    assert rows(tables[1]) == before
+
+
+def test_a_decision_on_a_stale_position_is_refused_whole(known: State) -> None:
+    write(known, ENTRY)
+    write(known, ADVANCE)
+    elsewhere = replace(AHEAD, stage="excluded")
+    with pytest.raises(StageMoved):
+        write(known, Decision(ENTERED, elsewhere, (), ("offer",), "too late"))
+    assert known.position("p_jane", "autumn") == AHEAD
+    assert kinds(known) == ["action", "action", "transition", "transition", "verdict"]
+
+
+def test_a_decision_is_all_or_nothing_when_one_of_its_facts_was_written_before(known: State) -> None:
+    write(known, ENTRY)
+    again = Decision(ENTERED, AHEAD, ADVANCE.verdicts, ("welcome",), "the mail was already written down")
+    with pytest.raises(StageMoved):
+        write(known, again)
+    assert known.position("p_jane", "autumn") == ENTERED
+    assert kinds(known) == ["action", "transition"]
+
+
+def test_a_decision_on_a_profile_that_was_folded_again_is_refused(known: State) -> None:
+    known.put_profile(a_profile(events=3), 1, NOW)
+    with pytest.raises(StageMoved):
+        write(known, ENTRY, seen=1)
+    write(known, ENTRY, seen=2)
+
+
+@pytest.mark.parametrize("seen", [1, None])
+def test_nothing_is_decided_under_an_id_that_moved(known: State, seen: int | None) -> None:
+    known.put_profile(a_profile("p_a"), 0, NOW, None, {"p_jane": 1})
+    with pytest.raises(StageMoved):
+        write(known, ENTRY, seen)
+    assert known.decisions("p_jane") == []
+
+
+def test_a_hold_is_a_verdict_without_a_transition(known: State) -> None:
+    write(known, ENTRY)
+    hold = Verdict("interested", Outcome.HOLD, "visited /pumps: 0 times", HoldKind.INTEREST, None, None, {})
+    write(known, Decision(ENTERED, replace(ENTERED, version=2), (hold,), (), hold.reason))
+    assert kinds(known) == ["action", "transition", "verdict"]
+    assert known.position("p_jane", "autumn").stage == "research"
+
+
+def test_loops_and_people_stand_apart(known: State) -> None:
+    known.put_profile(a_profile("p_jane2"), 0, NOW)
+    write(known, ENTRY)
+    assert known.position("p_jane", "autumn2").stage == ""
+    assert known.position("p_jane2", "autumn").stage == ""
+    assert known.actions("p_jane2") == []
+    assert sorted(row["person"] for row in known.every_decision()) == ["p_jane", "p_jane"]
+
+
+# Actions.
+
+
+@pytest.fixture
+def action(known: State) -> Action:
+    write(known, ENTRY)
+    known.settle("p_jane", 1, NOW)
+    (action,) = known.actions("p_jane")
+    return action
+
+
+def test_an_action_is_due_until_it_ended(state: State, action: Action) -> None:
+    assert action == Action("p_jane", "autumn", version_of(LOOP), "welcome", "pending", NOW)
+    assert state.action_status("p_jane", action.key) == "pending"
+    assert list(state.due(NOW)) == ["p_jane"]
+    assert state.claim(action, [JANE], NOW)
+    assert list(state.due(NOW)) == ["p_jane"]
+    state.end(replace(action, status="claimed"), "sent", JANE, "", "m-1", "tick-1", NOW)
+    assert list(state.due(NOW)) == []
+    assert state.actions("p_jane") == []
+    assert state.action_status("p_jane", action.key) == "sent"
+    assert state.action_status("p_ken", action.key) == ""
+
+
+def test_an_action_is_claimed_by_one_alone(state: State, action: Action) -> None:
+    assert [state.claim(action, [JANE], minutes(number)) for number in range(3)] == [True, False, False]
+    assert state.actions("p_jane") == [replace(action, status="claimed", claimed_at=NOW)]
+
+
+def test_no_action_is_claimed_for_an_address_that_nobody_may_mail(state: State, action: Action) -> None:
+    state.suppress(JANE, "unsubscribed", NOW)
+    assert not state.claim(action, [KEN, JANE], NOW)
+    assert state.actions("p_jane") == [action]
+    assert state.claim(action, [KEN], NOW)
+
+
+def test_an_action_given_back_can_be_claimed_again(state: State, action: Action) -> None:
+    assert state.claim(action, [JANE], NOW)
+    state.release(action)
+    assert state.actions("p_jane") == [action]
+    assert state.claim(action, [JANE], minutes(1))
+
+
+def test_an_action_that_nobody_holds_cannot_be_given_back(state: State, action: Action) -> None:
+    with pytest.raises(CallFailed):
+        state.release(action)
+
+
+def test_how_an_action_ended_is_written_once(state: State, action: Action) -> None:
+    assert state.claim(action, [JANE], NOW)
+    claimed = replace(action, status="claimed")
+    state.end(claimed, "sent", JANE, "", "m-1", "tick-1", NOW)
+    state.end(claimed, "unknown", JANE, "never told", "", "tick-2", minutes(20))
+    (ended,) = [row for row in state.decisions("p_jane") if row["id"].startswith("P#p_jane|M#")]
+    assert (ended["outcome"], ended["detail"], ended["run"]) == ("sent", "m-1", "tick-1")
+    assert state.action_status("p_jane", action.key) == "sent"
+
+
+def test_who_saw_it_pending_cannot_end_what_another_claimed(state: State, action: Action) -> None:
+    assert state.claim(action, [JANE], NOW)
+    state.end(action, "failed", JANE, "no address is held", "", "tick-2", NOW)
+    assert state.action_status("p_jane", action.key) == "claimed"
+    assert not [row for row in state.decisions("p_jane") if row["outcome"] == "failed"]

@@ -1,0 +1,253 @@
+"""The State table: what is declared, who is who, profiles on their version, and what is due."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from closedloop.errors import ProfileMoved
+from closedloop.events.identifiers import visitor_node
+from closedloop.identity.evidence import EvidenceKind
+from closedloop.identity.persons import person_id
+from closedloop.sites.definition import key_hash, version_of
+from closedloop.store import schema
+from closedloop.store.state import State, StoredProfile
+from tests.builders import JANE, KEN, NOW, SITE, a_link, a_loop, a_profile, a_site, minutes, user
+
+Rows = Callable[[str], list[dict[str, Any]]]
+CONTACT = {"email": "jane@acme.example", "last_name": "ジェーン"}
+
+
+# What owners declare.
+
+
+def test_a_site_is_found_by_name_by_key_and_by_origin(state: State) -> None:
+    site = a_site()
+    state.put_site(site, secret_keys=["sk_a_secret"])
+    assert state.site(SITE) == site
+    assert state.sites() == {SITE: site}
+    assert state.site_of_key(key_hash(site.write_key)) == (site, False)
+    assert state.site_of_key(key_hash("sk_a_secret")) == (site, True)
+    assert state.site_of_origin("https://www.northwind.example") == SITE
+
+
+def test_a_stranger_is_nobodys_site(state: State) -> None:
+    state.put_site(a_site())
+    assert state.site("contoso") is None
+    assert state.site_of_key(key_hash("pk_guessed00")) is None
+    assert state.site_of_origin("https://www.contoso.example") is None
+
+
+def test_no_write_key_lies_in_the_table_but_the_public_one_of_its_pages(
+    state: State, tables: tuple[str, str], rows: Rows
+) -> None:
+    state.put_site(a_site(), secret_keys=["sk_a_secret"])
+    assert "sk_a_secret" not in repr(rows(tables[1]))
+
+
+def test_a_changed_loop_is_a_new_version_beside_the_old_one(state: State, tables: tuple[str, str], rows: Rows) -> None:
+    first, second = a_loop(), a_loop(strategy="Meet shipyards")
+    assert state.put_loop(first, NOW) == version_of(first)
+    assert state.put_loop(second, minutes(1)) == version_of(second)
+    assert state.put_loop(first, minutes(2)) == version_of(first)
+    versions = {row[schema.SK]["S"]: row for row in rows(tables[1]) if row[schema.SK]["S"].startswith("V#")}
+    assert set(versions) == {f"V#{version_of(first)}", f"V#{version_of(second)}"}
+    assert versions[f"V#{version_of(first)}"]["at"]["S"] == "2026-11-24T06:00:00.000Z"
+    assert state.loop("autumn") == first
+    assert state.loops() == [first]
+
+
+# Who is who.
+
+
+def test_evidence_is_read_from_both_its_ends(state: State) -> None:
+    for link in (a_link(), a_link(user(), JANE)):
+        state.put_link(link)
+        assert link in state.links(link.node)
+        assert link in state.links(link.strong)
+
+
+@pytest.mark.parametrize("node", [visitor_node(SITE, "jane-laptop"), user()])
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (1, 2, 0)])
+def test_of_repeated_evidence_the_earliest_stays_whatever_comes_first(
+    state: State, node: str, order: tuple[int, ...]
+) -> None:
+    links = [a_link(node, at=minutes(number), event=f"e{number}") for number in range(3)]
+    for number in order:
+        state.put_link(links[number])
+    assert state.links(node) == [links[0]]
+    assert state.links(JANE) == [links[0]]
+
+
+def test_what_was_told_and_what_was_clicked_are_kept_apart(state: State) -> None:
+    told, clicked = a_link(at=minutes(5)), a_link(kind=EvidenceKind.CLICK)
+    state.put_link(told)
+    state.put_link(clicked)
+    assert sorted(state.links(told.node), key=lambda link: link.at) == [clicked, told]
+
+
+def test_two_people_on_one_browser_are_both_evidence_about_it(state: State) -> None:
+    jane, ken = a_link(), a_link(strong=KEN, at=minutes(9), event="northwind/form/f2")
+    state.put_link(jane)
+    state.put_link(ken)
+    assert sorted(state.links(jane.node), key=lambda link: link.at) == [jane, ken]
+    assert state.links(JANE) == [jane]
+
+
+@pytest.mark.parametrize("odd", ["jane#E", "jane|laptop", "../jane", "jane-laptop#E#told#email:1", "jane/laptop"])
+def test_odd_signs_in_a_node_reach_no_other_node(state: State, odd: str) -> None:
+    state.put_link(a_link(f"v:{SITE}:{odd}"))
+    assert state.links(f"v:{SITE}:jane-laptop") == []
+    assert state.links(f"v:{SITE}:jane") == []
+    assert [link.node for link in state.links(f"v:{SITE}:{odd}")] == [f"v:{SITE}:{odd}"]
+
+
+# Profiles.
+
+
+def test_a_profile_comes_back_as_it_was_written(state: State) -> None:
+    profile = a_profile(interest={"pumps": 10**30}, attributes={"industry": "製造", "employees": 250, "share": 0.25})
+    assert state.profile("p_jane") == StoredProfile(0, None)
+    state.put_profile(profile, 0, NOW)
+    assert state.profile("p_jane") == StoredProfile(1, profile)
+
+
+@pytest.mark.parametrize("contact", [None, CONTACT])
+def test_a_profile_is_written_only_on_the_version_seen(state: State, contact: dict[str, str] | None) -> None:
+    state.put_profile(a_profile(), 0, NOW, contact)
+    for stale in (0, 2):
+        with pytest.raises(ProfileMoved):
+            state.put_profile(a_profile(events=99), stale, NOW, {"email": "wrong@acme.example"})
+        with pytest.raises(ProfileMoved):
+            state.put_profile(a_profile(events=99), stale, NOW)
+    state.put_profile(a_profile(events=3), 1, NOW)
+    assert state.profile("p_jane") == StoredProfile(2, a_profile(events=3))
+    assert state.contact("p_jane") == (contact or {})
+
+
+def test_a_customer_list_names_its_own_people_only(state: State) -> None:
+    for person, group in (("p_jane", SITE), ("p_ken", SITE), ("p_li", "contoso"), ("p_odd", "northwind#1")):
+        state.put_profile(a_profile(person, group=group), 0, NOW)
+    assert sorted(state.people(SITE)) == ["p_jane", "p_ken"]
+    assert list(state.people("contoso")) == ["p_li"]
+
+
+def test_the_first_reason_to_mail_nobody_stays(state: State) -> None:
+    assert state.suppressed([JANE]) == ""
+    state.suppress(JANE, "complained", NOW)
+    state.suppress(JANE, "bounced", minutes(1))
+    assert state.suppressed([KEN, JANE]) == "complained"
+    assert state.suppressed([KEN]) == ""
+
+
+# Two ids become one.
+
+
+def test_a_person_who_becomes_one_with_another_leaves_a_sign_and_nothing_else(state: State) -> None:
+    now_id, former = person_id(JANE), person_id(user())
+    state.put_profile(a_profile(former, [user()]), 0, NOW, {"last_name": "Jane"})
+    state.put_profile(a_profile(now_id, [JANE, user()]), 0, NOW, CONTACT, {former: 1})
+    assert state.profile(former) == StoredProfile(2, None, now_id)
+    assert state.contact(former) == {}
+    assert list(state.people(SITE)) == [now_id]
+    assert list(state.due(NOW)) == [now_id]
+    state.mark_due(former, NOW)
+    assert list(state.due(NOW)) == [now_id]
+
+
+def test_a_former_id_that_never_was_is_closed_too(state: State) -> None:
+    state.put_profile(a_profile(), 0, NOW, None, {"p_user": 0})
+    assert state.profile("p_user") == StoredProfile(1, None, "p_jane")
+    with pytest.raises(ProfileMoved):
+        state.put_profile(a_profile("p_user"), 0, NOW)
+
+
+def test_two_ids_become_one_whole_or_not_at_all(state: State) -> None:
+    state.put_profile(a_profile("p_user", [user()]), 0, NOW, CONTACT)
+    state.put_profile(a_profile("p_user", [user()], events=3), 1, NOW)
+    with pytest.raises(ProfileMoved):
+        state.put_profile(a_profile(nodes=[JANE, user()]), 0, NOW, CONTACT, {"p_user": 1})
+    assert state.profile("p_jane") == StoredProfile(0, None)
+    assert state.profile("p_user").version == 2
+    assert state.contact("p_user") == CONTACT
+
+
+# What is due.
+
+
+def test_a_new_profile_is_due_at_once_and_not_before(state: State) -> None:
+    state.put_profile(a_profile(), 0, NOW)
+    assert list(state.due(minutes(-1))) == []
+    assert list(state.due(NOW)) == ["p_jane"]
+
+
+def test_everybody_due_is_found_over_all_shards(state: State) -> None:
+    people = {f"p_{number}" for number in range(30)}
+    for person in people:
+        state.put_profile(a_profile(person), 0, NOW)
+    assert set(state.due(NOW)) == people
+
+
+def test_who_is_settled_is_due_no_more_until_marked(state: State) -> None:
+    state.put_profile(a_profile(), 0, NOW)
+    assert state.settle("p_jane", 1, NOW)
+    assert list(state.due(minutes(9))) == []
+    state.mark_due("p_jane", minutes(1))
+    assert list(state.due(minutes(9))) == ["p_jane"]
+    assert state.profile("p_jane") == StoredProfile(1, a_profile())
+
+
+def test_who_changed_meanwhile_stays_due(state: State) -> None:
+    state.put_profile(a_profile(), 0, NOW)
+    state.put_profile(a_profile(events=3), 1, NOW)
+    assert not state.settle("p_jane", 1, NOW)
+    assert list(state.due(NOW)) == ["p_jane"]
+
+
+def test_who_was_marked_after_the_decision_stays_due(state: State) -> None:
+    state.put_profile(a_profile(), 0, NOW)
+    state.mark_due("p_jane", minutes(1))
+    assert not state.settle("p_jane", 1, NOW)
+    assert list(state.due(minutes(1))) == ["p_jane"]
+
+
+def test_a_stranger_cannot_be_marked_due(state: State) -> None:
+    state.mark_due("p_nobody", NOW)
+    assert list(state.due(NOW)) == []
+    assert state.profile("p_nobody") == StoredProfile(0, None)
+
+
+# Runs.
+
+
+def test_a_run_is_noted_from_its_beginning_to_its_counts(state: State) -> None:
+    assert state.run("tick-1") is None
+    state.begin_run("tick-1", 7, NOW)
+    state.begin_run("tick-1", 5, minutes(1))
+    began = {"run": "tick-1", "began_at": "2026-11-24T06:00:00.000Z", "selected": 5, "closed_at": None, "counts": {}}
+    assert state.run("tick-1") == began
+    state.close_run("tick-1", {"moved": 3, "held": 2}, minutes(2))
+    state.begin_run("tick-1", 1, minutes(3))
+    assert state.run("tick-1") == {**began, "closed_at": "2026-11-24T06:02:00.000Z", "counts": {"moved": 3, "held": 2}}
+
+
+def test_a_longer_name_is_another_run(state: State) -> None:
+    state.begin_run("tick-1", 7, NOW)
+    assert state.run("tick-10") is None
+    assert state.run("tick-1#RUN") is None
+
+
+def test_a_profile_that_newer_code_wrote_can_be_read(
+    state: State, engine: tuple[Any, Any], tables: tuple[str, str]
+) -> None:
+    state.put_profile(replace(a_profile(), fit=60), 0, NOW)
+    engine[1].update_item(
+        TableName=tables[1],
+        Key={schema.PK: {"S": "P#p_jane"}, schema.SK: {"S": "PROFILE"}},
+        UpdateExpression="SET body = :body",
+        ExpressionAttributeValues={":body": {"S": a_profile(fit=60).as_text()[:-1] + ',"mood":"curious"}'}},
+    )
+    assert state.profile("p_jane").profile == a_profile(fit=60)
