@@ -1,0 +1,1 @@
+"""The usual way of building the collector: what the benchmarks compare with."""
