@@ -254,6 +254,13 @@ def test_a_refund_is_taken_off_revenue_and_credit(tmp_path: Path) -> None:
     assert {campaign.first.revenue_minor for campaign in report.campaigns} == {0}
 
 
+def test_a_deal_won_at_the_very_moment_of_the_report_is_in_it(tmp_path: Path) -> None:
+    extra = (a_deal("x1", "Deal Won", "", 40, at=AS_OF, deal="d9", received_at="2026-11-24T03:00:00.000Z"),
+             a_deal("x2", "Deal Won", "", 40, at=AS_OF + timedelta(minutes=3), deal="d8",
+                    received_at="2026-11-24T02:59:00.000Z"))
+    assert built(a_small_loop(tmp_path, extra=extra))[0].money.revenue_minor == 340
+
+
 def test_a_deal_of_nobody_is_credited_to_no_touchpoint(tmp_path: Path) -> None:
     extra = (a_deal("x1", "Deal Won", "", 40, at=DAY, deal="d9"),)
     report = built(a_small_loop(tmp_path, extra=extra))[0]

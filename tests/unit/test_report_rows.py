@@ -245,6 +245,14 @@ def test_a_newer_cost_for_the_same_day_replaces_the_older(tmp_path: Path) -> Non
     assert [(cost.currency, cost.amount_minor) for cost in facts.costs] == [("JPY", 75), ("USD", 9)]
 
 
+def test_a_failed_event_archived_twice_is_one(tmp_path: Path) -> None:
+    for batch in ("one", "two"):
+        target = tmp_path / f"failed/dt=2026-10-05/{batch}.ndjson.gz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(gzip.compress(b'{"id": "x1", "reason": "no shape"}\n'))
+    assert ask(tmp_path).quality.failed == 1
+
+
 def test_what_was_not_yet_received_is_not_yet_known(tmp_path: Path) -> None:
     late = {**a_page("e1", "b1"), "received_at": iso(DAY + timedelta(days=9))}
     folder = write(tmp_path, [late], [a_move("t1", "ada", "", "research", at=DAY + timedelta(days=9))])

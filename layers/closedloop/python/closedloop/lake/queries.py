@@ -25,6 +25,7 @@ from closedloop.lake import layout
 from closedloop.loops.definition import Loop
 from closedloop.reports import facts as f
 from closedloop.reports.deals import DealFact, fold_deals
+from closedloop.reports.metrics import window
 from closedloop.reports.people import Identification, fits, holdings
 from closedloop.reports.touchpoints import MEETINGS, Meeting, touches
 from closedloop.sites.definition import Site
@@ -168,11 +169,11 @@ def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], 
         DealFact(deal, site, name, person, _utc(at), amount, currency, id_)
         for deal, site, name, person, at, amount, currency, id_ in lake.ask("deal_facts")
     ))
-    won = [deal for deal in deals if deal.won_at is not None and edge.starts_at <= deal.won_at < edge.until]
+    seen = window(loop, as_of)
+    won = [deal for deal in deals if seen.holds(deal.won_at)]
     lake.fill("winners", [(deal.person, _naive(deal.won_at)) for deal in won if deal.person and deal.won_at])
-    zone = ZoneInfo(loop.time_zone)
     lake.fill("won_deals", [
-        (deal.won_at.astimezone(zone).date(), deal.person, loop.stages[-1], deal.revenue_minor,
+        (seen.day(deal.won_at), deal.person, loop.stages[-1], deal.revenue_minor,
          deal.currency or loop.currency)
         for deal in won if deal.won_at is not None
     ])
@@ -203,7 +204,7 @@ def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], 
         mails=tuple(f.MailCount(campaign, name, bool(machine), people)
                     for campaign, name, machine, people in lake.ask("mail_events")),
         actions=tuple(f.ActionCount(*row) for row in lake.ask("actions")),
-        quality=replace(f.Quality(*lake.ask("quality")[0]), failed=_failed_lines(folder)),
+        quality=replace(f.Quality(*lake.ask("quality")[0]), failed=_failed(folder)),
         funnel=tuple(
             f.FunnelRow(site, day, name, stage, source, medium, campaign, int(entered), int(advanced), int(held),
                         int(excluded), int(revenue), currency)
@@ -296,13 +297,13 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _failed_lines(folder: Path) -> int:
-    """How many records the failed store holds."""
-    count = 0
-    for file in sorted((folder / layout.FAILED).glob("**/*.gz")):
-        with gzip.open(file, "rb") as lines:
-            count += sum(1 for _ in lines)
-    return count
+def _failed(folder: Path) -> int:
+    """How many records the failed store holds, each once."""
+    ids: set[str] = set()
+    for file in sorted((folder / layout.FAILED).glob("**/*.ndjson.gz")):
+        with gzip.open(file, "rt", encoding="utf-8") as lines:
+            ids.update(json.loads(line)["id"] for line in lines)
+    return len(ids)
 
 
 def _naive(moment: datetime | None) -> datetime | None:

@@ -115,7 +115,7 @@ class ActionCount:
 class Quality:
     """How good the data are: what was delivered, what counts, what is set apart.
 
-    Units: events; `failed` are lines of the failed store.
+    Units: events; `failed` are records of the failed store, which the whole installation shares.
     """
 
     delivered: int

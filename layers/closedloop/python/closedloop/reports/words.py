@@ -299,7 +299,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "duplicates": ("Duplicates, counted once", "重複(1回だけ集計)"),
     "late": ("Late, older than 7 days when received", "遅延(受信時に7日超)"),
     "machine": ("By machines, set apart", "機械(除外)"),
-    "failed_events": ("Failed, waiting in the failed store", "失敗(保管中)"),
+    "failed_events": ("Failed, in the failed store of all sites", "失敗(全サイトの保管数)"),
     "cookieless": ("Human page views without a browser id", "ブラウザIDのない閲覧"),
     "events_unit": ("events", "件"),
     "reconciliation": ("Reconciliation", "照合"),
