@@ -11,6 +11,7 @@ from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, named
 from closedloop.errors import BadDefinition, NotFound
 from closedloop.loops.definition import Loop
+from closedloop.loops.lint import problems_with
 from closedloop.runtime import clock, doors
 from closedloop.sites.definition import version_of
 from closedloop.sites.document import Document
@@ -24,30 +25,27 @@ def apply(
     dry_run: DryRun = False, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
 ) -> None:
     """Declare a loop from its file; everybody on its customer list is then due for a decision."""
-    document = Document(file.read_text(encoding="utf-8"), str(file))
+    document = Document(file.read_bytes(), str(file))
     loop = document.read_as(Loop)
     where = named(stage, outputs)
     state = doors.state()
-    sites = {name: state.site(name) for name in loop.sites}
-    unknown = [name for name, site in sites.items() if site is None]
-    if unknown:
-        raise BadDefinition(str(file), ((document.line(("sites",)), f"sites: no site {unknown[0]!r} is known; apply its file first"),))
-    groups = sorted({site.list_name for site in sites.values() if site is not None})
-    if len(groups) > 1:
-        raise BadDefinition(str(file), ((document.line(("sites",)), f"sites: they share no customer list, but {' and '.join(groups)}"),))
+    sites = {name: site for name in loop.sites if (site := state.site(name)) is not None}
+    if problems := problems_with(loop, sites, document):
+        raise BadDefinition(str(file), problems)
     before = state.loop(loop.loop)
     change = "new" if before is None else "unchanged" if version_of(before) == version_of(loop) else "changed"
     due = 0
     if not dry_run:
         state.put_loop(loop, clock.now())
-        people = list(state.people(groups[0])) if change != "unchanged" else []
+        people = list(state.people(sites[loop.sites[0]].list_name)) if change != "unchanged" else []
         with console.progress("people due for a decision", len(people)) as bar:
             for person in people:
                 state.mark_due(person, clock.now())
                 bar.advance(bar.task_ids[0])
         due = len(people)
     content = {
-        "loop": loop.loop, "version": version_of(loop), "change": change, "written": not dry_run, "people_due": due, "where": where,
+        "loop": loop.loop, "version": version_of(loop), "change": change, "written": not dry_run, "people_due": due,
+        "where": where,
     }
     console.as_json(content) if as_json else console.facts(f"loop {loop.loop}", content)
 
@@ -64,7 +62,9 @@ def show(loop: str, as_json: AsJson = False, stage: Stage = None, outputs: Outpu
         return
     console.OUT.print(f"[bold]{found.loop}[/bold] {version_of(found)}: {found.strategy}")
     console.OUT.print(f"{found.period.start} to {found.period.end}, {' → '.join(found.stages)}")
-    console.table("Objectives", ("metric", "target", "by"), [(o.metric, f"{o.target:,}", o.by) for o in found.objectives])
+    console.table("Objectives", ("metric", "target", "by"), [
+        (o.metric, f"{o.target:,}", o.by) for o in found.objectives
+    ])
     console.table("Campaigns", ("name", "stage", "touchpoint", "incentive"), [
         (c.name, c.stage, c.touchpoint, "yes" if c.incentive else "") for c in found.campaigns
     ])

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
 from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, known_site, named
-from closedloop.errors import BadShape
+from closedloop.errors import BadDefinition, BadShape
 from closedloop.runtime import clock, doors
 from closedloop.runtime.sender import Standing, sender_standing
-from closedloop.sites.definition import Site, version_of
+from closedloop.sites.definition import Site, key_hash, version_of
 from closedloop.sites.document import Document
 
 app = typer.Typer(no_args_is_help=True, help="Sites: what an owner declares of a web property.")
@@ -25,8 +26,11 @@ def apply(
     dry_run: DryRun = False, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
 ) -> None:
     """Declare a site from its file; the first time, its secret keys are made."""
-    site = Document(file.read_text(encoding="utf-8"), str(file)).read_as(Site)
+    document = Document(file.read_bytes(), str(file))
+    site = document.read_as(Site)
     where = named(stage, outputs)
+    if problems := _problems_with(site, document):
+        raise BadDefinition(str(file), problems)
     before = doors.state().site(site.site)
     change = "new" if before is None else "unchanged" if version_of(before) == version_of(site) else "changed"
     if not dry_run:
@@ -40,6 +44,20 @@ def apply(
     console.facts(f"site {site.site}", content)
     if standing is not None:
         _show_sender(standing)
+
+
+def _problems_with(site: Site, document: Document) -> tuple[tuple[int, str], ...]:
+    """What the file says that cannot be true beside the other sites, or of this world."""
+    problems = []
+    owner = doors.state().site_of_key(key_hash(site.write_key))
+    if owner is not None and owner[0].site != site.site:
+        problems.append((document.line(("write_key",)), f"write_key: this key is site {owner[0].site}'s; make another"))
+    try:
+        ZoneInfo(site.time_zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        text = f"time_zone: expected a time zone, such as Asia/Tokyo, found '{site.time_zone}'"
+        problems.append((document.line(("time_zone",)), text))
+    return tuple(sorted(problems))
 
 
 def _show_sender(standing: Standing) -> None:

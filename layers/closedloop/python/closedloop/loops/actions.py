@@ -2,14 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from email.utils import formataddr
+from html import escape
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from closedloop.errors import BadShape
 from closedloop.loops.definition import Campaign
-from closedloop.sites.definition import Site
+from closedloop.sites.definition import MailSender, Site
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
+
+# What a template may stumble over besides jinja's own errors: 1 / 0, first_name + 1, range(10 ** 9), {}["x"].
+STUMBLES = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
+# Beyond what mail clients show: Gmail clips a mail at 102 KB.
+LONGEST = 200_000
+
+
+class NotATemplate(ValueError):
+    """A mail's text that jinja cannot read.
+
+    Shapes: `line` counts the text's own lines from 1.
+    """
+
+    def __init__(self, line: int, text: str) -> None:
+        super().__init__(text)
+        self.line = line
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +72,6 @@ def compose(
     Source: RFC 8058 for one-click unsubscription; Japan's Act on Regulation of Transmission of Specified Electronic
     Mail for sender, address, contact and the way to stop.
     """
-    from jinja2 import StrictUndefined, TemplateError
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
     mail, sender = campaign.mail, site.mail_sender
     if mail is None or sender is None:
         raise BadShape(f"campaign {campaign.name} has no mail, or site {site.site} no mail_sender")
@@ -60,26 +79,88 @@ def compose(
         **{name: str(value) for name, value in attributes.items()}, **contact,
         "link": links.click, "unsubscribe_link": links.unsubscribe,
     }
-    plain = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)  # noqa: S701  plain text
-    rich = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=True)
-    try:
-        subject = " ".join(plain.from_string(mail.subject).render(values).split())
-        text = plain.from_string(mail.text).render(values)
-        html = rich.from_string(mail.html).render(values) if mail.html else ""
-        footer = f"{sender.name}\n{sender.postal_address}\n{sender.contact}\n配信停止 / Unsubscribe: {links.unsubscribe}\n"
-        text = f"{text.rstrip()}\n\n-- \n{footer}"
-        if not html:
-            html = rich.from_string("{% for part in parts %}<p>{{ part | urlize }}</p>{% endfor %}").render(
-                parts=text.split("\n\n")
-            )
-        html = f'{html}<img src="{links.open}" width="1" height="1" alt="">'
-    except TemplateError as error:
-        raise BadShape(f"the mail of campaign {campaign.name} cannot be written: {error}") from error
+    name = campaign.name
+    subject = _one_line(_filled(name, mail.subject, values))
+    if not subject:
+        raise BadShape(f"the mail of campaign {name} cannot be written: its subject is empty")
+    text = f"{_filled(name, mail.text, values).rstrip()}\n\n-- \n{_footer(sender, links)}"
+    if mail.html:
+        body = _before_the_end(_filled(name, mail.html, values, html=True), _html_of(name, _footer(sender, links)))
+    else:
+        body = _html_of(name, text)
     return WrittenMail(
-        sender=f"{sender.name} <{sender.address}>", to=contact["email"], subject=subject, text=text, html=html,
+        sender=formataddr((_one_line(sender.name), sender.address)), to=contact["email"], subject=subject, text=text,
+        html=_before_the_end(body, f'<img src="{escape(links.open)}" width="1" height="1" alt="">'),
         headers={
             "List-Unsubscribe": f"<{links.unsubscribe}>, <mailto:{sender.address}?subject=unsubscribe>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
         },
-        tags={"loop": loop, "campaign": campaign.name},
+        tags={"loop": loop, "campaign": name},
     )
+
+
+def variables(template: str) -> list[tuple[str, int]]:
+    """The names that a template takes from a person, each with the first line that it stands on.
+
+    Errors: NotATemplate.
+    """
+    from jinja2 import TemplateError, meta, nodes
+
+    try:
+        tree = _environment().parse(template)
+        asked = meta.find_undeclared_variables(tree)
+    except TemplateError as error:
+        raise NotATemplate(getattr(error, "lineno", None) or 1, f"the template cannot be read: {error}") from error
+    lines: dict[str, int] = {}
+    for node in tree.find_all(nodes.Name):
+        if node.name in asked:
+            lines[node.name] = min(node.lineno, lines.get(node.name, node.lineno))
+    return sorted(lines.items())
+
+
+def _environment(*, html: bool = False) -> SandboxedEnvironment:
+    """Where templates are filled in: they see what they are given, and reach nothing else."""
+    from jinja2 import StrictUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=html)
+
+
+def _filled(campaign: str, template: str, values: Mapping[str, Any], *, html: bool = False) -> str:
+    from jinja2 import TemplateError
+
+    try:
+        written = _environment(html=html).from_string(template).render(values)
+    except (TemplateError, *STUMBLES) as error:
+        raise BadShape(f"the mail of campaign {campaign} cannot be written: {error}") from error
+    if len(written) > LONGEST:
+        raise BadShape(f"the mail of campaign {campaign} cannot be written: it is longer than {LONGEST} characters")
+    return written
+
+
+def _footer(sender: MailSender, links: Links) -> str:
+    """Who sends this, from where, whom to ask and how to stop: in every mail, whatever its template says."""
+    stop = f"配信停止 / Unsubscribe: {links.unsubscribe}"
+    return "\n".join((sender.name, sender.postal_address, sender.contact, stop, ""))
+
+
+def _html_of(campaign: str, text: str) -> str:
+    """A plain text as HTML: its paragraphs, its lines, its links."""
+    template = (
+        "{% for part in parts %}<p>{% for line in part.splitlines() %}{{ line | urlize }}"
+        "{% if not loop.last %}<br>{% endif %}{% endfor %}</p>{% endfor %}"
+    )
+    return _filled(campaign, template, {"parts": [part for part in text.split("\n\n") if part.strip()]}, html=True)
+
+
+def _before_the_end(html: str, addition: str) -> str:
+    """Put something at the end of a page, inside its body."""
+    ends = [found.start() for found in re.finditer(r"</body\s*>", html, re.IGNORECASE)]
+    at = ends[-1] if ends else len(html)
+    return f"{html[:at]}{addition}{html[at:]}"
+
+
+def _one_line(text: str) -> str:
+    """A header's words: one line, so that no other header can follow them."""
+    # A joiner is no sign of its own, but holds signs like those of a family together.
+    return " ".join("".join(sign if sign.isprintable() or sign == "\u200d" else " " for sign in text).split())

@@ -50,7 +50,8 @@ class Verdict:
     @property
     def digest(self) -> str:
         """What makes this verdict another one than the last: outcome, kind and arm, not the exact figures."""
-        words = f"{self.outcome}|{self.hold_kind or ''}|{self.reason if self.outcome is Outcome.EXCLUDE else ''}|{self.arm or ''}"
+        reason = self.reason if self.outcome is Outcome.EXCLUDE else ""
+        words = f"{self.outcome}|{self.hold_kind or ''}|{reason}|{self.arm or ''}"
         return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 

@@ -1,23 +1,75 @@
-"""What an owner declares of one site: keys, origins, topics, forms, consent mode, wanted people."""
+"""What an owner declares of one site: keys, origins, topics, forms, consent mode, wanted people.
+
+Shapes: a `description` in a field says in words what is expected there, for whoever wrote something else.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,39}$")]
-Text = Annotated[str, StringConstraints(min_length=1, max_length=300)]
-Host = Annotated[str, StringConstraints(pattern=r"^[a-z0-9.-]+(:\d+)?$")]
+Text = Annotated[str, Field(min_length=1, max_length=300)]
+Name = Annotated[str, Field(
+    pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="a name of small letters, digits and hyphens, at most 40",
+)]
+Host = Annotated[str, Field(
+    pattern=r"^[a-z0-9.-]+(:\d+)?$", description="a host in small letters, such as www.example.com",
+)]
+Origin = Annotated[str, Field(
+    pattern=r"^https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?$",
+    description="scheme and host in small letters, without a path, such as https://www.example.com",
+)]
+Path = Annotated[str, Field(
+    pattern=r"^/[^\s?#]*$", max_length=300, description="the path of pages, such as /products/pumps",
+)]
+Address = Annotated[str, Field(
+    pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$",
+    max_length=254, description="an e-mail address, its domain in small letters",
+)]
+Zone = Annotated[str, Field(
+    pattern=r"^[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}$", description="a time zone, such as Asia/Tokyo",
+)]
+# A number is written as a number and a yes as true: YAML's words for them stay words.
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Flag = Annotated[bool, Field(strict=True)]
+
+EmailProvider = Literal[
+    "amazon_ses", "brevo", "mailersend", "mailgun", "mailjet", "mailtrap", "mandrill", "postal", "postmark", "resend",
+    "sendgrid", "sparkpost", "unisender_go",
+]
+MAIL_OPENED = "Email Opened"
+OPENS_PROVE_NOTHING = (
+    "an opened mail proves nothing, since mail programs open mails by themselves; use Email Link Clicked"
+)
+Place = tuple[str | int, ...]
 
 
 class Definition(BaseModel):
     """A part of a definition file: unknown names are refused, values do not change."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def refuse(title: str, problems: Iterable[tuple[Place, str]]) -> None:
+    """Raise what is wrong with a definition as a whole, each problem at the place of its culprit."""
+    errors = [
+        InitErrorDetails(type=PydanticCustomError("said", "{text}", {"text": text}), loc=place, input=None)
+        for place, text in problems
+    ]
+    if errors:
+        raise ValidationError.from_exception_data(title, errors)
+
+
+def doubled(names: Sequence[str]) -> Iterable[tuple[int, str]]:
+    """Each name that was there before, with where it comes again."""
+    return ((place, name) for place, name in enumerate(names) if name in names[:place])
 
 
 class ConsentMode(StrEnum):
@@ -31,7 +83,7 @@ class ConsentMode(StrEnum):
 class TopicRule(Definition):
     """Pages whose path starts so are about this topic."""
 
-    path: Text
+    path: Path
     topic: Name
 
 
@@ -40,7 +92,7 @@ class FormField(Definition):
 
     name: Text
     kind: Literal["text", "email", "phone", "attribute"] = "text"
-    required: bool = False
+    required: Flag = False
 
 
 class Form(Definition):
@@ -53,12 +105,19 @@ class Form(Definition):
     thanks: Text
     topic: Name | None = None
     campaign: Name | None = None
-    incentive: bool = False
+    incentive: Flag = False
 
     @model_validator(mode="after")
     def _has_an_address(self) -> Form:
-        if not any(field.kind == "email" for field in self.fields):
-            raise ValueError("a form needs one field of kind email, or nobody can be told apart")
+        problems: list[tuple[Place, str]] = [
+            (("fields", place, "name"), f"field {name} is named twice")
+            for place, name in doubled([field.name for field in self.fields])
+        ]
+        addresses = [place for place, field in enumerate(self.fields) if field.kind == "email"]
+        if not addresses:
+            problems.append((("fields",), "a form needs one field of kind email, or nobody can be told apart"))
+        problems.extend((("fields", place, "kind"), "a form has one field of kind email") for place in addresses[1:])
+        refuse("form", problems)
         return self
 
 
@@ -70,8 +129,8 @@ class TargetAttribute(Definition):
 
     attribute: Text
     is_one_of: tuple[Text, ...] = ()
-    at_least: float | None = Field(default=None, allow_inf_nan=False)
-    points: int = Field(ge=-100, le=100)
+    at_least: Number | None = None
+    points: Annotated[int, Field(strict=True, ge=-100, le=100)]
 
     @model_validator(mode="after")
     def _one_question(self) -> TargetAttribute:
@@ -80,20 +139,30 @@ class TargetAttribute(Definition):
         return self
 
 
+EventPoints = Annotated[int, Field(strict=True, ge=0, le=1000)]
+
+
 class Points(Definition):
     """How much one event says about interest and engagement, before it fades."""
 
-    page: int = Field(default=1, ge=0, le=1000)
-    form: int = Field(default=10, ge=0, le=1000)
-    click: int = Field(default=5, ge=0, le=1000)
-    events: dict[str, int] = Field(default_factory=dict)
+    page: EventPoints = 1
+    form: EventPoints = 10
+    click: EventPoints = 5
+    events: dict[Text, EventPoints] = Field(default_factory=dict)
+
+    @field_validator("events")
+    @classmethod
+    def _opens_earn_nothing(cls, events: dict[str, int]) -> dict[str, int]:
+        if events.get(MAIL_OPENED):
+            refuse("points", [((MAIL_OPENED,), OPENS_PROVE_NOTHING)])
+        return events
 
 
 class MailSender(Definition):
     """Who our mails come from, as the law of the receivers asks it to be shown."""
 
     name: Text
-    address: Text
+    address: Address
     postal_address: Text
     contact: Text
 
@@ -101,7 +170,7 @@ class MailSender(Definition):
 class Webhooks(Definition):
     """Which outside systems may call us about this site; their secrets are kept apart."""
 
-    email: tuple[Name | Literal["amazon_ses", "unisender_go"], ...] = ()
+    email: tuple[EmailProvider, ...] = ()
     deals: tuple[Literal["standard", "hubspot", "salesforce"], ...] = ()
     sns_topics: tuple[Text, ...] = ()
 
@@ -116,13 +185,15 @@ class Site(Definition):
     site: Name
     group: Name | None = None
     title: Text
-    write_key: Annotated[str, StringConstraints(pattern=r"^pk_[A-Za-z0-9_]{8,60}$")]
-    origins: tuple[Text, ...] = Field(min_length=1)
+    write_key: Annotated[str, Field(
+        pattern=r"^pk_[A-Za-z0-9_]{8,60}$", description="a public key: pk_ and 8 to 60 letters, digits or underscores",
+    )]
+    origins: tuple[Origin, ...] = Field(min_length=1)
     link_hosts: tuple[Host, ...] = ()
     cookie_domain: Host | None = None
     consent: ConsentMode = ConsentMode.NOTICE
-    time_zone: Text = "Asia/Tokyo"
-    count_test_browsers: bool = False
+    time_zone: Zone = "Asia/Tokyo"
+    count_test_browsers: Flag = False
     topics: tuple[TopicRule, ...] = ()
     forms: dict[Name, Form] = Field(default_factory=dict)
     target_attributes: tuple[TargetAttribute, ...] = ()
@@ -130,21 +201,33 @@ class Site(Definition):
     mail_sender: MailSender | None = None
     webhooks: Webhooks = Webhooks()
 
-    @field_validator("origins")
-    @classmethod
-    def _origins_are_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in origins:
-            parts = urlsplit(origin)
-            if parts.scheme not in ("http", "https") or not parts.netloc or parts.path or parts.query:
-                raise ValueError(f"expected scheme and host, such as https://www.example.com, not {origin!r}")
-        return origins
-
     @model_validator(mode="after")
-    def _thanks_stay_on_the_site(self) -> Site:
-        for name, form in self.forms.items():
-            if not form.thanks.startswith("/") and not self.allows_host(urlsplit(form.thanks).netloc):
-                raise ValueError(f"forms.{name}.thanks: expected a path or a page of an allowed host, not {form.thanks!r}")
+    def _hangs_together(self) -> Site:
+        problems: list[tuple[Place, str]] = [
+            (("topics", place, "path"), f"pages below {path} have a topic already")
+            for place, path in doubled([rule.path for rule in self.topics])
+        ]
+        problems.extend(
+            (("forms", name, "thanks"), f"expected a path or a page of a host that the site lists, found {form.thanks}")
+            for name, form in self.forms.items() if not self._is_own_page(form.thanks)
+        )
+        refuse("site", problems)
         return self
+
+    def _is_own_page(self, where: str) -> bool:
+        """Whether a browser that is sent there stays with the site.
+
+        Source: WHATWG URL: browsers read a backslash as a slash, so // and /\\ begin a foreign host.
+        """
+        if not where.isascii() or any(ord(sign) <= 32 or sign == "\\" for sign in where):
+            return False
+        try:
+            parts = urlsplit(where)
+        except ValueError:
+            return False
+        if not parts.scheme and not parts.netloc:
+            return where.startswith("/")
+        return parts.scheme in ("http", "https") and self.allows_host(parts.netloc)
 
     @property
     def list_name(self) -> str:
@@ -164,6 +247,12 @@ class Site(Definition):
         """What the page at a path is about: the longest rule that fits."""
         fitting = [rule for rule in self.topics if path.startswith(rule.path)]
         return max(fitting, key=lambda rule: len(rule.path)).topic if fitting else None
+
+    @property
+    def known_topics(self) -> frozenset[str]:
+        """Every topic that the site's pages and forms are declared to be about."""
+        forms = (form.topic for form in self.forms.values())
+        return frozenset((*(rule.topic for rule in self.topics), *(topic for topic in forms if topic)))
 
 
 def key_hash(key: str) -> str:

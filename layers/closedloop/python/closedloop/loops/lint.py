@@ -1,0 +1,118 @@
+"""What a loop says that its sites cannot keep: topics, mails, wanted people. Asked when a loop is applied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from closedloop.capture.links import may_lead_to
+from closedloop.loops.actions import NotATemplate, landing, variables
+from closedloop.loops.definition import Campaign, Condition, Loop, Mail, Metric
+from closedloop.sites.definition import Place, Site
+from closedloop.sites.words import did_you_mean, listed
+
+if TYPE_CHECKING:
+    from closedloop.sites.document import Document
+
+# What a mail's template may always use; the rest are the fields of forms and what pages say of people.
+ALWAYS = ("email", "first_name", "link", "unsubscribe_link")
+
+
+def problems_with(loop: Loop, sites: Mapping[str, Site], document: Document) -> tuple[tuple[int, str], ...]:
+    """Everything in a loop's file that does not fit its sites, each with its line.
+
+    Shapes: `sites` are those known by name; a site of the loop that is missing there is a problem itself.
+    """
+    problems = list(_sites(loop, sites))
+    known = [sites[name] for name in loop.sites if name in sites]
+    if known:
+        problems += [*_topics(loop, known), *_wanted(loop, known), *_mails(loop, known)]
+    found = {(document.line(place), f"{_name(place)}: {text}") for place, text in problems}
+    found |= {(document.line(place, line), f"{_name(place)}: {text}") for place, line, text in _templates(loop, known)}
+    return tuple(sorted(found))
+
+
+def _name(place: Place) -> str:
+    return next((step for step in reversed(place) if isinstance(step, str)), "")
+
+
+def _sites(loop: Loop, sites: Mapping[str, Site]) -> Iterator[tuple[Place, str]]:
+    for place, name in enumerate(loop.sites):
+        if name not in sites:
+            yield ("sites", place), f"no site {name!r} is known; apply its file first"
+        elif loop.sites[0] in sites and sites[name].list_name != (first := sites[loop.sites[0]]).list_name:
+            yield ("sites", place), f"{name} shares no customer list with {first.site}; give both the same group"
+
+
+def _topics(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
+    topics = sorted({topic for site in sites for topic in site.known_topics})
+    for place, condition in conditions(loop):
+        if condition.interest is not None and condition.interest.topic not in topics:
+            topic = condition.interest.topic
+            near = did_you_mean(topic, topics)
+            yield (*place, "interest", "topic"), (
+                f"expected a topic of the loop's sites, {listed(topics)}, found {topic!r}{near}"
+            )
+
+
+def _wanted(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
+    if any(site.target_attributes for site in sites):
+        return
+    text = "no site of the loop has target_attributes, so nobody has any fit"
+    for place, condition in conditions(loop):
+        if condition.fit is not None and condition.fit.at_least > 0:
+            yield (*place, "fit"), text
+    for at, objective in enumerate(loop.objectives):
+        if objective.metric is Metric.NEW_PERSONS_WITH_FIT and objective.fit > 0:
+            yield ("objectives", at, "metric"), text
+
+
+def _mailed(loop: Loop) -> Iterator[tuple[Place, Campaign, Mail]]:
+    for at, campaign in enumerate(loop.campaigns):
+        if campaign.mail is not None:
+            yield ("campaigns", at, "mail"), campaign, campaign.mail
+
+
+def _mails(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
+    sender = sites[0]
+    for place, campaign, mail in _mailed(loop):
+        if sender.mail_sender is None:
+            yield place, f"site {sender.site} has no mail_sender, and mails leave in its name"
+        if not may_lead_to(landing(mail.link, campaign.name), sender):
+            hosts = sorted({*sender.own_hosts, *sender.link_hosts})
+            yield (*place, "link"), f"expected a page, by https, of {listed(hosts)}, found {mail.link!r}"
+
+
+def _templates(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, int, str]]:
+    """What is wrong inside a mail's texts: the place of the text, and the line in it."""
+    fields = {field.name for site in sites for form in site.forms.values() for field in form.fields}
+    wanted = {target.attribute for site in sites for target in site.target_attributes}
+    known = sorted({*ALWAYS, *fields, *wanted})
+    for place, _, mail in _mailed(loop):
+        for name in ("subject", "text", "html"):
+            try:
+                used = variables(getattr(mail, name))
+            except NotATemplate as error:
+                yield (*place, name), error.line, str(error)
+                continue
+            for variable, line in used:
+                near = "" if variable in known else did_you_mean(variable, known)
+                if near:
+                    yield (*place, name), line, f"nothing is called {variable}{near}"
+
+
+def conditions(loop: Loop) -> Iterator[tuple[Place, Condition]]:
+    """Every condition of a loop's gates, joined or single, with its place in the file."""
+    for at, gate in enumerate(loop.gates):
+        yield from _below(("gates", at, "when"), gate.when)
+        for rule_at, rule in enumerate(gate.exclude):
+            yield from _below(("gates", at, "exclude", rule_at, "when"), rule.when)
+
+
+def _below(place: Place, condition: Condition) -> Iterator[tuple[Place, Condition]]:
+    yield place, condition
+    for name, parts in (("all", condition.all), ("any", condition.any)):
+        for at, part in enumerate(parts or ()):
+            yield from _below((*place, name, at), part)
+    if condition.not_ is not None:
+        yield from _below((*place, "not"), condition.not_)
