@@ -225,7 +225,7 @@ def _parsed(text: bytes) -> Any:
         return from_json(text)
     except ValueError as error:
         cause = error
-    if b"\\u" not in text or "surrogate" not in str(cause):
+    if b"\\ud" not in text and b"\\uD" not in text:
         raise BadShape(f"the body is no JSON: {_cause(cause)}") from cause
     try:
         # A text cut in the middle of a sign leaves half of it; only the standard library reads on.
@@ -456,7 +456,7 @@ def kept_context(context: Mapping[str, Any]) -> dict[str, Any]:
         kept["library"] = {"name": library[:100]}
     page = _mapping(context.get("page"))
     if page:
-        cut = {name: _unnamed(page[name][:2000]) for name in PAGE_FIELDS if isinstance(page.get(name), str)}
+        cut = {name: _unnamed(page[name][:2000]) for name in PAGE_FIELDS if _is_text(page.get(name))}
         for name in ("url", "search"):
             if "?" in cut.get(name, ""):
                 cut[name] = without_secrets(cut[name], ARRIVAL)
@@ -464,6 +464,10 @@ def kept_context(context: Mapping[str, Any]) -> dict[str, Any]:
             cut["referrer"] = without_secrets(cut["referrer"], SEARCH_WORDS)
         kept["page"] = {name: text for name, text in cut.items() if name not in ("url", "referrer") or _is_url(text)}
     return kept
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
 
 
 def _unnamed(text: str) -> str:

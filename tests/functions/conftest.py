@@ -1,0 +1,199 @@
+"""An account to run the functions in: moto behind a free port of this machine, emptied for each test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.request import Request, urlopen
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from closedloop.events.packet import Packet
+from closedloop.runtime import doors, observe
+from closedloop.sites.definition import Site
+from closedloop.store.boto import BotoCalls
+from closedloop.store.ledger import FailedEvent, Ledger, packet_of
+from closedloop.store.state import State
+from tests.functions.gateway import KEY, ORIGIN, SECRET_KEY
+
+REGION = "eu-central-1"
+EVENTS, STATE, LAKE = "the-events", "the-state", "the-lake"
+MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:stage_transitions"
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION, "EVENTS_TABLE": EVENTS, "STATE_TABLE": STATE, "LAKE_BUCKET": LAKE,
+    "SECRET_NAME": "closedloop", "SITE_SECRETS_PREFIX": "closedloop/sites/", "STAGE_TRANSITIONS_ARN": MACHINE,
+    "PUBLIC_URL": "https://c.northwind.example",
+}
+DEALS_SECRET, OLD_DEALS_SECRET = "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0", "whsec_b2xkLXNlY3JldC1vbGQtc2VjcmV0"
+PEPPER = "a pepper of the installation"
+SITES: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
+    ({
+        "site": "demo", "title": "Northwind <Pumps>", "write_key": KEY, "origins": [ORIGIN, "http://localhost:8000"],
+        "link_hosts": ["docs.northwind.example"], "cookie_domain": "northwind.example",
+        "topics": [{"path": "/products/pumps", "topic": "pumps"}],
+        "forms": {
+            "guide": {
+                "thanks": "/thanks.html", "topic": "pumps", "campaign": "pump-guide",
+                "fields": [
+                    {"name": "email", "kind": "email", "required": True}, {"name": "first_name"},
+                    {"name": "company", "required": True}, {"name": "industry", "kind": "attribute"},
+                    {"name": "phone", "kind": "phone"},
+                ],
+            },
+        },
+        "target_attributes": [{"attribute": "employees", "at_least": 100, "points": 60}],
+        "mail_sender": {
+            "name": "Northwind Pumps", "address": "pumps@northwind.example", "postal_address": "1-2-3 Minato, Tokyo",
+            "contact": "https://www.northwind.example/contact",
+        },
+        "webhooks": {"deals": ["standard"]},
+    }, (SECRET_KEY,)),
+    ({
+        "site": "asking", "title": "Asks first", "write_key": "pk_asking_12345678", "consent": "opt_in",
+        "origins": ["https://eu.example"],
+        "forms": {"guide": {"thanks": "/", "fields": [{"name": "email", "kind": "email", "required": True}]}},
+    }, ()),
+    ({
+        "site": "rival", "title": "Another company", "write_key": "pk_rival_12345678",
+        "origins": ["https://rival.example"], "webhooks": {"deals": ["standard"]},
+    }, ("sk_rival_owner_only",)),
+)
+
+
+@dataclass
+class Account:
+    """What lies in the account, and the clients to look at it."""
+
+    url: str
+    clients: dict[str, Any] = field(default_factory=dict)
+    declared: set[tuple[str, str]] = field(default_factory=set)
+
+    def loses(self, what: str) -> None:
+        """An outage: a table or the installation's secret is gone."""
+        self.declared = set()
+        if what == "secret":
+            self.client("secretsmanager").delete_secret(SecretId="closedloop", ForceDeleteWithoutRecovery=True)
+        else:
+            self.client("dynamodb").delete_table(TableName=what)
+
+    def client(self, service: str) -> Any:
+        if service not in self.clients:
+            self.clients[service] = boto3.client(
+                service, endpoint_url=self.url, region_name=REGION, aws_access_key_id="testing",
+                aws_secret_access_key="testing",
+            )
+        return self.clients[service]
+
+    @property
+    def state(self) -> State:
+        return State(BotoCalls(self.client("dynamodb")), STATE)
+
+    @property
+    def ledger(self) -> Ledger:
+        return Ledger(BotoCalls(self.client("dynamodb")), EVENTS, lambda attempt: None)
+
+    def items(self, table: str = EVENTS) -> list[dict[str, Any]]:
+        return list(self.client("dynamodb").scan(TableName=table)["Items"])
+
+    def packets(self) -> list[Packet]:
+        return [packet_of(item) for item in self.items() if item["kind"]["S"] == "packet"]
+
+    def records(self) -> list[Mapping[str, Any]]:
+        """Every event as it was stored, in order of its id."""
+        found = [record for packet in self.packets() for record in packet.records]
+        return sorted(found, key=lambda record: str(record["id"]))
+
+    def failed(self) -> list[FailedEvent]:
+        return [
+            FailedEvent(
+                item["reason"]["S"], item["handler"]["S"], item["code_version"]["S"],
+                datetime.fromisoformat(item["received_at"]["S"]), bytes(item["body"]["B"]),
+            )
+            for item in self.items() if item["kind"]["S"] == "failed"
+        ]
+
+    def texts_of(self, bucket: str) -> dict[str, bytes]:
+        """Every object's name and bytes."""
+        s3 = self.client("s3")
+        keys = [found["Key"] for found in s3.list_objects_v2(Bucket=bucket).get("Contents", ())]
+        return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+
+def forget() -> None:
+    """A process as Lambda starts it: no client, no setting and no site kept from before."""
+    for kept in vars(doors).values():
+        if hasattr(kept, "cache_clear"):
+            kept.cache_clear()
+    observe._logger.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[Account]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield Account(f"http://{host}:{port}")
+    server.stop()
+
+
+@pytest.fixture
+def account(moto: Account, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Account]:
+    """The tables, the bucket, the secrets and three sites; the functions find them as in Lambda, by their settings."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", moto.url)
+    monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
+    # A logger of its own, which writes to where this test listens.
+    monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.nodeid)
+    forget()
+    if not moto.declared:
+        declare(moto)
+    yield moto
+    forget()
+    if moto.declared:
+        clear(moto)
+
+
+def declare(account: Account) -> None:
+    """Everything anew: what a test broke is whole again."""
+    with urlopen(Request(f"{account.url}/moto-api/reset", method="POST")):
+        pass
+    for table in (EVENTS, STATE):
+        key = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+        due = [{"AttributeName": "due", "KeyType": "HASH"}, {"AttributeName": "due_at", "KeyType": "RANGE"}]
+        index = {"IndexName": "by_due", "KeySchema": due, "Projection": {"ProjectionType": "ALL"}}
+        account.client("dynamodb").create_table(
+            TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=key, GlobalSecondaryIndexes=[index],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "due", "due_at")
+            ],
+        )
+    account.client("s3").create_bucket(Bucket=LAKE, CreateBucketConfiguration={"LocationConstraint": REGION})
+    secrets = account.client("secretsmanager")
+    secrets.create_secret(Name="closedloop", SecretString=json.dumps({"pepper": PEPPER}))
+    secrets.create_secret(
+        Name="closedloop/sites/demo", SecretString=json.dumps({"deals_standard": [OLD_DEALS_SECRET, DEALS_SECRET]})
+    )
+    for words, secret_keys in SITES:
+        account.state.put_site(Site.model_validate(words), secret_keys)
+    account.declared = {key_of(item) for item in account.items(STATE)}
+
+
+def clear(account: Account) -> None:
+    """Take away what a test added."""
+    for table in (EVENTS, STATE):
+        for item in account.items(table):
+            if table == EVENTS or key_of(item) not in account.declared:
+                account.client("dynamodb").delete_item(TableName=table, Key={"pk": item["pk"], "sk": item["sk"]})
+    for key in account.texts_of(LAKE):
+        account.client("s3").delete_object(Bucket=LAKE, Key=key)
+
+
+def key_of(item: Mapping[str, Any]) -> tuple[str, str]:
+    return item["pk"]["S"], item["sk"]["S"]
