@@ -234,7 +234,7 @@ def _start(directory: Path, emulator: Path, port: int, keep_state: bool) -> subp
         environment["S3_DATA_DIR"] = str((directory / "s3").resolve())
     with (directory / "emulator.log").open("wb") as log:
         process = subprocess.Popen(
-            [str(emulator / "bin" / "python"), "-m", "ministack"],
+            [str(emulator / "bin" / "python"), str(ROOT / "infra" / "emulator.py")],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

@@ -524,7 +524,7 @@
 
   const start = guarded(function () {
     // A path in data-endpoint is one of the page's own host.
-    const base = settings.endpoint ? new URL(settings.endpoint, location.href) : new URL('/', script.src || location.href);
+    const base = settings.endpoint ? new URL(settings.endpoint, location.href) : new URL('.', script.src || location.href);
     collector = base.href.replace(/\/+$/, '') + '/v1/b';
 
     window.closedloop = api;

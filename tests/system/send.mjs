@@ -1,8 +1,11 @@
 // Sends events with the official SDK for Node, unmodified, and ends when all are out.
 import { Analytics } from '@segment/analytics-node'
 
-const [host, writeKey, count] = process.argv.slice(2)
-const analytics = new Analytics({ writeKey, host, flushAt: 10 })
+const [endpoint, writeKey, count] = process.argv.slice(2)
+// The SDK takes a path beside the host; the local run's endpoint has one.
+const { origin, pathname } = new URL(endpoint)
+const analytics = new Analytics({ writeKey, host: origin, path: `${pathname.replace(/\/$/, '')}/v1/batch`, flushAt: 10 })
+analytics.on('error', (error) => { console.error(error); process.exitCode = 1 })
 for (let number = 0; number < Number(count); number++) {
   analytics.track({ anonymousId: `node-${number % 5}`, event: 'Manual Read', messageId: `node-${number}`, properties: { number } })
 }
