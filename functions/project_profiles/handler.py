@@ -7,16 +7,19 @@ from typing import Any
 
 from closedloop.events.times import iso
 from closedloop.profiles.flow import project
-from closedloop.runtime import clock, doors, observe, stream
+from closedloop.runtime import clock, doors, stream
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    arrived = stream.packets(stream.images(event), "project_profiles")
-    projected = project(arrived, doors.state(), doors.ledger(), doors.sites(), clock.now)
-    if projected.hot:
+    batch = stream.Batch(list(stream.images(event)), "project_profiles")
+    parts = batch.carry(lambda part: project(part, doors.state(), doors.ledger(), batch.sites, clock.now))
+    again = {number for part in parts for number in part.again}
+    hot = sorted({person for part in parts for person in part.hot})
+    if hot:
         # Named after the people and the records, so that a batch delivered again starts nothing new.
-        numbers = "|".join([*sorted(projected.hot), *(number for number, _, _ in arrived)])
+        numbers = "|".join([*hot, *(number for number, _, _ in batch.arrived)])
         run = f"hot-{hashlib.sha256(numbers.encode()).hexdigest()[:32]}"
-        doors.start_transitions(run, {"run": run, "at": iso(clock.now()), "persons": sorted(projected.hot)})
-    observe.note(context, "projected", packets=len(arrived), changed=len(projected.changed), again=len(projected.again))
-    return stream.response(projected.again)
+        doors.start_transitions(run, {"run": run, "at": iso(clock.now()), "persons": hot})
+    changed = sum(len(part.changed) for part in parts)
+    stream.told(context, "projected", batch, changed=changed, again=len(again))
+    return stream.response(again)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from closedloop.lake import layout
 from closedloop.lake.archive import archive_packets, archive_rows
-from closedloop.runtime import doors, observe, stream
+from closedloop.runtime import doors, stream
 from closedloop.store import schema
 from closedloop.store.state import decision_row
 
@@ -20,13 +20,18 @@ def archive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         return stream.response(())
     first = records[0][0]
     kinds = [(image.get(schema.KIND, {}).get("S", ""), image) for _, image in records]
-    arrived = stream.packets(records, "archive_events")
-    count = archive_packets([packet for _, packet, _ in arrived], doors.sites(), first, doors.lake())
+    batch = stream.Batch(records, "archive_events")
+    lake = doors.lake()
+
+    def write(part: Sequence[stream.Arrival]) -> int:
+        return archive_packets([packet for _, packet, _ in part], batch.sites, part[0][0], lake)
+
+    count = sum(batch.carry(write))
     decisions = [decision_row(image) for kind, image in kinds if kind in schema.DECISION_KINDS]
-    archive_rows(layout.DECISIONS, decisions, first, doors.lake())
+    archive_rows(layout.DECISIONS, decisions, first, lake)
     failures = [_failed_row(image) for kind, image in kinds if kind == schema.FAILED]
-    archive_rows(layout.FAILED, failures, first, doors.lake())
-    observe.note(context, "archived", events=count, decisions=len(decisions), failed=len(failures))
+    archive_rows(layout.FAILED, failures, first, lake)
+    stream.told(context, "archived", batch, events=count, decisions=len(decisions), failed=len(failures))
     return stream.response(())
 
 

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
 
-from closedloop.errors import BadShape
+from closedloop.errors import BadShape, ClosedLoopError, Refused
 from closedloop.events.event import Event
 from closedloop.events.packet import Packet
-from closedloop.runtime import clock, doors
+from closedloop.events.times import parse
+from closedloop.runtime import clock, doors, observe
+from closedloop.sites.definition import Site
 from closedloop.store import schema
 from closedloop.store.ledger import FailedEvent, packet_of
 
-Record = Mapping[str, Any]
+Record = tuple[str, dict[str, Any]]
+Arrival = tuple[str, Packet, Sequence[Event]]
+Result = TypeVar("Result")
+# What the same bytes and the same code will always end in; everything else is an outage, and is delivered again.
+PERMANENT = (Refused, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
-def images(event: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def images(event: Mapping[str, Any]) -> Iterator[Record]:
     """The number and the new item of each record that has one."""
     for record in event.get("Records", ()):
         image = record.get("dynamodb", {}).get("NewImage")
@@ -24,25 +31,76 @@ def images(event: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
             yield record["dynamodb"]["SequenceNumber"], image
 
 
-def packets(records: Iterable[tuple[str, dict[str, Any]]], handler: str) -> list[tuple[str, Packet, list[Event]]]:
-    """The packets of a batch; a record that cannot be read is kept as a failed event, and the rest goes on."""
-    good = []
-    for number, image in records:
-        if image.get(schema.KIND, {}).get("S") != schema.PACKET:
-            continue
+class Batch:
+    """One delivered batch for one function.
+
+    Shapes: `arrived` are its readable packets of known sites; `sites` are those and all others; `failed` counts the
+    records that no retry will mend, which are kept as failed events and counted as done.
+    """
+
+    def __init__(self, records: Sequence[Record], handler: str) -> None:
+        self._images = dict(records)
+        self._handler = handler
+        self.failed = 0
+        self.sites: dict[str, Site] = dict(doors.sites())
+        self.arrived: list[Arrival] = []
+        for number, image in records:
+            if image.get(schema.KIND, {}).get("S") == schema.PACKET:
+                try:
+                    packet = packet_of(image)
+                    events = packet.events
+                    self._know(packet.site)
+                except PERMANENT as error:
+                    self._fail(number, error)
+                else:
+                    self.arrived.append((number, packet, events))
+
+    def _know(self, name: str) -> None:
+        """A site may be younger than what we read of the sites last.
+
+        Errors: BadShape when there is none of this name.
+        """
+        if name not in self.sites:
+            site = doors.state().site(name)
+            if site is None:
+                raise BadShape("the site of this packet is not declared")
+            self.sites[name] = site
+
+    def carry(self, work: Callable[[Sequence[Arrival]], Result]) -> list[Result]:
+        """Do the work for all packets at once; where it breaks, halve, until the packet that breaks it stands alone.
+
+        Shapes: the work must be safe to repeat; the results are those of the parts that went through.
+        """
+        return list(self._carried(self.arrived, work)) if self.arrived else []
+
+    def _carried(self, part: Sequence[Arrival], work: Callable[[Sequence[Arrival]], Result]) -> Iterator[Result]:
         try:
-            packet = packet_of(image)
-            good.append((number, packet, packet.events))
-        except BadShape as error:
-            failed(error, handler, image)
-    return good
+            result = work(part)
+        except PERMANENT as error:
+            if len(part) == 1:
+                self._fail(part[0][0], error)
+                return
+            half = len(part) // 2
+            yield from self._carried(part[:half], work)
+            yield from self._carried(part[half:], work)
+        else:
+            yield result
+
+    def _fail(self, number: str, error: Exception) -> None:
+        # The words of an error that is not ours may quote what was sent.
+        reason = f"{type(error).__name__}: {error}" if isinstance(error, ClosedLoopError) else type(error).__name__
+        image = self._images[number]
+        payload = json.dumps(image, default=str).encode()
+        doors.ledger().fail(FailedEvent(reason, self._handler, doors.CODE_VERSION, _received(image), payload))
+        self.failed += 1
 
 
-def failed(error: Exception, handler: str, image: Mapping[str, Any]) -> None:
-    """Keep a record that no retry will mend."""
-    payload = json.dumps(image, default=str).encode()
-    reason = f"{type(error).__name__}: {error}"
-    doors.ledger().fail(FailedEvent(reason, handler, doors.CODE_VERSION, clock.now(), payload))
+def _received(image: Mapping[str, Any]) -> datetime:
+    """When the packet came in, so that a batch delivered again keeps the same failed event, not one more."""
+    try:
+        return parse(image["received_at"]["S"])
+    except PERMANENT:
+        return clock.now()
 
 
 def response(again: Iterable[str]) -> dict[str, Any]:
@@ -51,3 +109,10 @@ def response(again: Iterable[str]) -> dict[str, Any]:
     Source: AWS Lambda, "Configuring partial batch response with DynamoDB and Lambda".
     """
     return {"batchItemFailures": [{"itemIdentifier": number} for number in sorted(again)]}
+
+
+def told(context: Any, what: str, batch: Batch, **facts: int) -> None:
+    """One line about a batch, and the metric of failed events when there are any."""
+    observe.note(context, what, packets=len(batch.arrived), unusable=batch.failed, **facts)
+    if batch.failed:
+        observe.count("FailedEvents", batch.failed)
