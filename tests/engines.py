@@ -36,14 +36,17 @@ def moto() -> Iterator[str]:
         server.stop()
 
 
+def has_dynamodb_local() -> bool:
+    return shutil.which("java") is not None and any(JARS.glob("DynamoDBLocal-*.jar"))
+
+
 @contextmanager
 def dynamodb_local() -> Iterator[str]:
     """DynamoDB Local on a free port; it has no setting for the address that it listens on.
 
     Skips where it is not installed, except in CI, where that is a failure.
     """
-    java = shutil.which("java")
-    if java is None or not list(JARS.glob("DynamoDBLocal-*.jar")):
+    if not has_dynamodb_local():
         reason = "DynamoDB Local is not installed: `make build/dynamodb-local/.ready` fetches it (Java 17 and Maven)"
         if os.environ.get("CI"):
             pytest.fail(reason)
@@ -53,7 +56,7 @@ def dynamodb_local() -> Iterator[str]:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [
-            java,
+            "java",
             "-Xmx256m",
             "-XX:TieredStopAtLevel=1",
             f"-Djava.library.path={JARS}",
@@ -95,7 +98,8 @@ def _until_it_listens(process: subprocess.Popen[bytes], port: int) -> None:
 
 def client(service: str, url: str) -> Any:
     """A boto3 client of one engine."""
-    return boto3.client(
+    make: Any = boto3.client
+    return make(
         service,
         endpoint_url=url,
         region_name=REGION,
