@@ -195,7 +195,7 @@ WRITTEN = st.text(alphabet="ab:-#'\"|>[]{}&*!%@`,?~ \t\n0.1_on\u3042\\\x07", max
 
 @settings(deadline=None)
 @given(WRITTEN | st.binary(max_size=60), st.sampled_from([Site, Loop]))
-def test_whatever_is_written_is_read_or_refused_with_a_reason(text: str | bytes, model: type[Site] | type[Loop]) -> None:
+def test_whatever_is_written_is_read_or_refused_with_a_reason(text: str | bytes, model: type[Any]) -> None:
     with pytest.raises(BadDefinition) as refused:
         Document(text, "a.yaml").read_as(model)
     for line, words in refused.value.problems:

@@ -10,6 +10,7 @@ from typing import Any
 
 from closedloop.events.times import parse
 from closedloop.loops.definition import Condition, Gate
+from closedloop.profiles.fit import is_one_of
 from closedloop.profiles.interest import score, share
 from closedloop.profiles.profile import Profile, Seen
 
@@ -58,10 +59,12 @@ def ask(condition: Condition, profile: Profile, now: datetime) -> Answer:
     """Answer a condition about a person as of now, with what was found for each part."""
     if condition.all is not None:
         parts = tuple(ask(part, profile, now) for part in condition.all)
-        return Answer(all(part.holds for part in parts), "all of", "", _missing(parts), parts)
+        holds = all(part.holds for part in parts)
+        return Answer(holds, "all of", "", _deciding(parts, holds), parts)
     if condition.any is not None:
         parts = tuple(ask(part, profile, now) for part in condition.any)
-        return Answer(any(part.holds for part in parts), "any of", "", _missing(parts), parts)
+        holds = any(part.holds for part in parts)
+        return Answer(holds, "any of", "", _deciding(parts, holds), parts)
     if condition.not_ is not None:
         part = ask(condition.not_, profile, now)
         return Answer(not part.holds, "not", "", part.about, (part,))
@@ -69,18 +72,20 @@ def ask(condition: Condition, profile: Profile, now: datetime) -> Answer:
 
 
 def _single(condition: Condition, profile: Profile, now: datetime) -> Answer:
+    # Scores are held against what is asked for as they are shown, so that an explanation never contradicts itself,
+    # and a form that is worth 10 points passes a gate that asks for 10, although every score has faded a little.
     if (interest := condition.interest) is not None:
-        points = score(profile.interest.get(interest.topic, 0), now)
-        part = share(profile.interest, interest.topic)
+        points = round(score(profile.interest.get(interest.topic, 0), now), 2)
+        part = round(share(profile.interest, interest.topic), 3)
         question = f"interest in {interest.topic} at least {interest.at_least:g}"
         if interest.share:
-            question += f" and {interest.share:.0%} of all interest"
+            question += f" and {interest.share * 100:g}% of all interest"
         return Answer(
-            points >= interest.at_least and part >= interest.share, question, f"{points:.2f}, {part:.0%} of all",
+            points >= interest.at_least and part >= interest.share, question, f"{points:.2f}, {part:.1%} of all",
             HoldKind.INTEREST,
         )
     if condition.engagement is not None:
-        points, least = score(profile.engagement, now), condition.engagement.at_least
+        points, least = round(score(profile.engagement, now), 2), condition.engagement.at_least
         return Answer(points >= least, f"engagement at least {least:g}", f"{points:.2f}", HoldKind.INTEREST)
     if condition.fit is not None:
         least = condition.fit.at_least
@@ -95,9 +100,8 @@ def _single(condition: Condition, profile: Profile, now: datetime) -> Answer:
     if (did := condition.did) is not None:
         seen = profile.did.get(did.event)
         times = _times(seen, did.within_days, now) if seen else 0
-        return Answer(
-            times >= did.times, f"did {did.event}" + _often(did.times, did.within_days), f"{times} times", HoldKind.ACTION
-        )
+        question = f"did {did.event}" + _often(did.times, did.within_days)
+        return Answer(times >= did.times, question, f"{times} times", HoldKind.ACTION)
     if condition.deal is not None:
         states = sorted({deal.state for deal in profile.deals.values()})
         # A deal that was won had been opened, even when that message never came.
@@ -106,10 +110,11 @@ def _single(condition: Condition, profile: Profile, now: datetime) -> Answer:
             condition.deal in reached, f"a deal is {condition.deal}", ", ".join(states) or "no deal", HoldKind.ACTION
         )
     wanted = condition.attribute or {}
-    found = {name: str(profile.attributes.get(name, "")) for name in wanted}
-    holds = all(found[name].lower() in {value.lower() for value in values} for name, values in wanted.items())
+    known = {name: profile.attributes.get(name) for name in wanted}
+    holds = all(is_one_of(known[name], values) for name, values in wanted.items())
     question = " and ".join(f"{name} is {' or '.join(values)}" for name, values in wanted.items())
-    return Answer(holds, question, ", ".join(f"{name} {value or 'not known'}" for name, value in found.items()), HoldKind.FIT)
+    found = ", ".join(f"{name} {'not known' if value is None else value}" for name, value in known.items())
+    return Answer(holds, question, found, HoldKind.FIT)
 
 
 def _often(times: int, within_days: int | None) -> str:
@@ -124,9 +129,9 @@ def _times(seen: Seen, within_days: int | None, now: datetime) -> int:
     return sum(1 for moment in seen.moments if parse(moment) >= since)
 
 
-def _missing(parts: tuple[Answer, ...]) -> HoldKind:
-    """What to name as missing when several conditions fail: the wrong target first, as no patience mends it."""
-    kinds = {part.about for part in parts if not part.holds} or {part.about for part in parts}
+def _deciding(parts: tuple[Answer, ...], holds: bool) -> HoldKind:
+    """What to name when several conditions made an answer so: the wrong target first, as no patience mends it."""
+    kinds = {part.about for part in parts if part.holds is holds}
     return next(kind for kind in (HoldKind.FIT, HoldKind.INTEREST, HoldKind.ACTION, HoldKind.HOLDOUT) if kind in kinds)
 
 
@@ -153,8 +158,17 @@ def judge(gate: Gate, profile: Profile, now: datetime) -> Judgement:
 
 
 def _failing(answer: Answer) -> str:
-    """The first thing that is missing, in words."""
-    for part in answer.parts:
-        if not part.holds and answer.question != "not":
-            return _failing(part)
-    return f"{answer.question}: {answer.found}" if answer.found else f"{answer.question} ({', '.join(p.question for p in answer.parts)})"
+    """What is missing, in words: the first thing of those needed, every thing of those that would do."""
+    if answer.question == "all of":
+        return next(_failing(part) for part in answer.parts if not part.holds)
+    if answer.question == "any of":
+        return ", or ".join(_failing(part) for part in answer.parts)
+    if answer.question == "not":
+        return f"not {_said(answer.parts[0])}"
+    return _said(answer)
+
+
+def _said(answer: Answer) -> str:
+    if answer.parts:
+        return f"{answer.question} ({', '.join(_said(part) for part in answer.parts)})"
+    return f"{answer.question}: {answer.found}"

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
+from unicodedata import normalize
 
 from closedloop.sites.definition import Site, TargetAttribute
+
+GROUPED = re.compile(r"(?<=\d),(?=\d{3}(?:\D|$|,))", re.ASCII)
+NUMBER = re.compile(r"[-+]?\d{1,30}(?:\.\d{1,30})?", re.ASCII)
 
 
 def fit_ledger(attributes: Mapping[str, Any], site: Site) -> Iterator[tuple[str, int]]:
@@ -21,10 +27,28 @@ def fit_of(attributes: Mapping[str, Any], site: Site) -> int:
     return max(0, min(100, sum(points for _, points in fit_ledger(attributes, site))))
 
 
+def is_one_of(value: Any, wanted: Iterable[str]) -> bool:
+    """Whether an attribute is one of the values, whatever its width, case and spaces; what is not known is none."""
+    return value is not None and _plain(value) in (_plain(one) for one in wanted)
+
+
+def _plain(value: Any) -> str:
+    # People type the same word in half and full width.
+    return normalize("NFKC", str(value)).strip().casefold()
+
+
 def _has(value: Any, target: TargetAttribute) -> bool:
     if target.at_least is None:
-        return str(value).strip().lower() in (wanted.lower() for wanted in target.is_one_of)
-    try:
-        return float(value) >= target.at_least
-    except (TypeError, ValueError, OverflowError):
-        return False
+        return is_one_of(value, target.is_one_of)
+    number = _number(value)
+    return number is not None and number >= target.at_least
+
+
+def _number(value: Any) -> float | None:
+    """What an attribute counts, None when it counts nothing: 250, "250", "1,200" and "２５０" do, true does not."""
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        return None
+    if isinstance(value, int | float):
+        return value
+    plain = GROUPED.sub("", normalize("NFKC", str(value)).strip())
+    return float(plain) if NUMBER.fullmatch(plain) else None
