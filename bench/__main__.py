@@ -16,7 +16,7 @@ from rich.table import Table
 from bench import cold_start, decisions, fold, size, traffic, warm, wru
 from bench.endpoint import Endpoint
 from bench.packages import BUILD
-from bench.protocol import SAMPLES, Row
+from bench.protocol import SAMPLES, Figure, Row
 
 QUESTIONS = {
     "cold_start": cold_start.rows, "warm": warm.rows, "wru": wru.rows, "decisions": decisions.rows, "fold": fold.rows,
@@ -27,7 +27,7 @@ QUESTIONS = {
 def main() -> None:
     asks = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     asks.add_argument("questions", nargs="*", metavar="QUESTION", help=f"of {', '.join(QUESTIONS)}; all when left out")
-    asks.add_argument("--samples", type=int, default=SAMPLES, help=f"samples of each side (a result has {SAMPLES} or more)")
+    asks.add_argument("--samples", type=int, default=SAMPLES, help=f"of each side; a result has {SAMPLES} or more")
     asks.add_argument("--out", type=Path, default=BUILD / "bench.json", help="where the figures are written")
     told = asks.parse_args()
     unknown = [name for name in told.questions if name not in QUESTIONS]
@@ -73,8 +73,6 @@ def _table(found: list[Row]) -> Table:
     table.add_column("")
     before = ""
     for row in found:
-        other = f"{_number(row.other.median)} ({_number(row.other.least)}, {_number(row.other.most)})" if row.other else ""
-        ours = f"{_number(row.ours.median)} ({_number(row.ours.least)}, {_number(row.ours.most)})"
         ratio = f"{row.ratio:.2f}" if row.ratio is not None else ""
         if row.spread:
             ratio += f" ({row.spread[0]:.2f}-{row.spread[1]:.2f})"
@@ -83,8 +81,15 @@ def _table(found: list[Row]) -> Table:
         if before and before != row.question:
             table.add_section()
         before = row.question
-        table.add_row(row.question, row.case, row.unit, ours, other, ratio, wanted, f"{row.load[0]:.1f}", mark)
+        sides = (_side(row.ours), _side(row.other) if row.other else "")
+        table.add_row(row.question, row.case, row.unit, *sides, ratio, wanted, f"{row.load[0]:.1f}", mark)
     return table
+
+
+def _side(figure: Figure) -> str:
+    if figure.least == figure.most:
+        return _number(figure.median)
+    return f"{_number(figure.median)} ({_number(figure.least)}, {_number(figure.most)})"
 
 
 def _number(value: float) -> str:

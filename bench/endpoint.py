@@ -94,7 +94,7 @@ def _facts(item: dict[str, Any]) -> list[list[str]]:
     body = item["body"]
     text = body["S"] if "S" in body else zlib.decompress(base64.b64decode(body["B"]))
     content = json.loads(text)
-    records = content["records"] if "records" in content else [content]
+    records = content.get("records", [content])
     # Our ids say the site and the door before the sender's own id.
     return [[record["id"].rpartition("/")[2], record["type"], record["visitor"]] for record in records]
 

@@ -47,12 +47,13 @@ if __name__ == "__main__":
     event = rest.pop(0) if mode == "once" else ""
     sys.path[:0] = rest
     if event:
-        import handler
+        import handler  # type: ignore[import-not-found]
 
         once(handler.handle, event)
     else:
         # What a handler logs is written on Lambda too, but is no answer to us; loggers keep the stream they find.
-        said, sys.stdout = sys.stdout, open("/dev/null", "w")
-        import handler
+        said = sys.stdout
+        with open("/dev/null", "w") as sys.stdout:
+            import handler
 
-        warm(handler.handle, said)
+            warm(handler.handle, said)

@@ -1,4 +1,4 @@
-"""The sides as they lie on Lambda's disk: ours as packaged for deployment, the naive one as the CDK's archive leaves it."""
+"""The sides as they lie on Lambda's disk: ours as we package it, the naive one as the CDK's archive leaves it."""
 
 from __future__ import annotations
 

@@ -123,6 +123,6 @@ def process_cpu_ms(command: Sequence[str], environment: Mapping[str, str]) -> fl
 def cpu_s(pid: int) -> float:
     """The CPU time that another process has used in all its threads, to the nanosecond.
 
-    Source: clock_getcpuclockid(3) and Linux's posix-timers.h: the clock of a process is its negated id and CPUCLOCK_SCHED.
+    Source: clock_getcpuclockid(3); Linux, posix-timers.h: a process's clock is its negated id with CPUCLOCK_SCHED.
     """
     return time.clock_gettime((~pid << 3) | 2)

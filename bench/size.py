@@ -1,4 +1,4 @@
-"""What a function weighs unpacked with its layers, in megabytes; the limits are held by `tests/infra/test_packaging.py`."""
+"""What a function weighs unpacked with its layers, in megabytes; `tests/infra/test_packaging.py` holds the limits."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -20,6 +21,8 @@ from bench.protocol import Row
 # Requests a sample by events a request: about a third of a second of the slower side.
 REQUESTS = {1: 300, 10: 120, 25: 60}
 WANTED = 2.0
+FASTAPI, POWERTOOLS = "FastAPI, uvicorn, boto3", "Powertools, boto3 resource"
+Requests = list[tuple[str, str, list[traffic.Json], str]]
 
 
 class _Handler:
@@ -41,7 +44,7 @@ class _Handler:
         self._process.kill()
         self._process.wait()
 
-    def spend(self, requests: list[tuple[str, str, list[traffic.Json], str]], content_type: str) -> float:
+    def spend(self, requests: Requests, content_type: str) -> float:
         """The CPU seconds that these requests take."""
         assert self._process.stdin and self._process.stdout
         events = (traffic.gateway_event(body, visitor, content_type, agent) for visitor, body, _, agent in requests)
@@ -81,7 +84,7 @@ class _Service:
         self._process.kill()
         self._process.wait()
 
-    def spend(self, requests: list[tuple[str, str, list[traffic.Json], str]]) -> float:
+    def spend(self, requests: Requests) -> float:
         """The CPU seconds that these requests take in all threads of the service."""
         begin = protocol.cpu_s(self._process.pid)
         for visitor, body, _, agent in requests:
@@ -96,6 +99,20 @@ class _Service:
         return protocol.cpu_s(self._process.pid) - begin
 
 
+def _rate(spend: Callable[[Requests], float], requests: Requests, endpoint: Endpoint) -> Callable[[], float]:
+    """Events per core-second of one side, provided that it stored the very events that were sent."""
+    events = [event for _, _, sent, _ in requests for event in sent]
+    facts = traffic.sent_facts(events)
+
+    def take() -> float:
+        spent = spend(requests)
+        if endpoint.taken()["facts"] != facts:
+            raise AssertionError("other events were stored than were sent")
+        return len(events) / spent
+
+    return take
+
+
 def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
     naive_folders = packages.naive(work / "warm", stale=False)
     found = []
@@ -104,26 +121,15 @@ def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
         _Handler(endpoint, naive_folders, work) as naive,
         _Service(endpoint) as service,
     ):
+        sides: dict[str, Callable[[Requests], float]] = {
+            "ours": lambda requests: ours.spend(requests, "text/plain;charset=UTF-8"),
+            FASTAPI: service.spend,
+            POWERTOOLS: lambda requests: naive.spend(requests, "application/json"),
+        }
         for size, count in REQUESTS.items():
             requests = list(traffic.requests(count, size, seed=size))
-            facts = sorted(fact for _, _, events, _ in requests for fact in traffic.sent_facts(events))
-
-            def rate(spent: float, size: int = size, count: int = count, facts: list[list[str]] = facts) -> float:
-                if endpoint.taken()["facts"] != facts:
-                    raise AssertionError("other events were stored than were sent")
-                return size * count / spent
-
-            taken = protocol.in_turn(
-                {
-                    "ours": lambda requests=requests, rate=rate: rate(ours.spend(requests, "text/plain;charset=UTF-8")),
-                    "FastAPI, uvicorn, boto3": lambda requests=requests, rate=rate: rate(service.spend(requests)),
-                    "Powertools, boto3 resource": lambda requests=requests, rate=rate: rate(
-                        naive.spend(requests, "application/json")
-                    ),
-                },
-                samples,
-            )
-            for name in ("FastAPI, uvicorn, boto3", "Powertools, boto3 resource"):
+            taken = protocol.in_turn({name: _rate(spend, requests, endpoint) for name, spend in sides.items()}, samples)
+            for name in (FASTAPI, POWERTOOLS):
                 case = f"{size} event{'s' * (size > 1)} a request, against {name}"
                 found.append(Row("warm", case, "events/core-s", taken["ours"], taken[name], ("ratio", ">=", WANTED)))
     return found

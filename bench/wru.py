@@ -14,7 +14,6 @@ from bench.protocol import Figure, Row
 from bench.units import item_bytes, write_units
 from closedloop.capture.flow import Doors, accept_beacon
 from closedloop.capture.wire import Bad
-from closedloop.events.packet import Packet
 from closedloop.profiles.fold import fold
 from closedloop.profiles.profile import Profile
 from closedloop.runtime import http
@@ -87,10 +86,6 @@ def captured(size: int, seed: int) -> Recorder:
     answer = accept_beacon(http.request(event), doors)
     assert answer.status == 200, answer.body
     return recorder
-
-
-def packets(recorder: Recorder) -> list[Mapping[str, Any]]:
-    return [item for item in recorder.put if item["kind"]["S"] == "packet"]
 
 
 def profile(events: int, number: int = 0) -> Profile:

@@ -1,4 +1,4 @@
-"""A collector as the guides of its parts show it: Powertools complete, boto3's resource, one function for all routes."""
+"""A collector as the guides of its parts show it: Powertools complete, boto3's resource, one function for all."""
 
 import os
 from typing import Annotated, Any
@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler.openapi.params import Body
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, idempotent_function
 from aws_lambda_powertools.utilities.parser import BaseModel
-from model import Batch, is_known, items
+from model import Batch, is_known, items  # type: ignore[import-not-found]
 
 logger, metrics, tracer = Logger(), Metrics(), Tracer()
 app = APIGatewayHttpResolver(enable_validation=True)
@@ -23,7 +23,7 @@ class Deal(BaseModel):
     amount: int
 
 
-@idempotent_function(data_keyword_argument="deal", persistence_store=once)
+@idempotent_function(data_keyword_argument="deal", persistence_store=once)  # type: ignore[untyped-decorator]
 def keep(deal: dict[str, Any]) -> None:
     table.put_item(Item={"pk": f"D#demo#{deal['deal']}", "sk": "deal", **deal})
 

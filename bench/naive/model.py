@@ -1,4 +1,4 @@
-"""The events as the peers check them: the fields and types of `closedloop.capture.wire.WireEvent`, no more and no less."""
+"""The events as the peers check them: the fields and types of `closedloop.capture.wire.WireEvent`, no more."""
 
 from __future__ import annotations
 
