@@ -25,44 +25,76 @@ REGION = "eu-central-1"
 EVENTS, STATE, LAKE = "the-events", "the-state", "the-lake"
 MACHINE = f"arn:aws:states:{REGION}:123456789012:stateMachine:stage_transitions"
 ENVIRONMENT = {
-    "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION,
-    "AWS_DEFAULT_REGION": REGION, "EVENTS_TABLE": EVENTS, "STATE_TABLE": STATE, "LAKE_BUCKET": LAKE,
-    "SECRET_NAME": "closedloop", "SITE_SECRETS_PREFIX": "closedloop/sites/", "STAGE_TRANSITIONS_ARN": MACHINE,
+    "AWS_ACCESS_KEY_ID": "testing",
+    "AWS_SECRET_ACCESS_KEY": "testing",
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "EVENTS_TABLE": EVENTS,
+    "STATE_TABLE": STATE,
+    "LAKE_BUCKET": LAKE,
+    "SECRET_NAME": "closedloop",
+    "SITE_SECRETS_PREFIX": "closedloop/sites/",
+    "STAGE_TRANSITIONS_ARN": MACHINE,
     "PUBLIC_URL": "https://c.northwind.example",
 }
 DEALS_SECRET, OLD_DEALS_SECRET = "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0", "whsec_b2xkLXNlY3JldC1vbGQtc2VjcmV0"
 PEPPER = "a pepper of the installation"
 SITES: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
-    ({
-        "site": "demo", "title": "Northwind <Pumps>", "write_key": KEY, "origins": [ORIGIN, "http://localhost:8000"],
-        "link_hosts": ["docs.northwind.example"], "cookie_domain": "northwind.example",
-        "topics": [{"path": "/products/pumps", "topic": "pumps"}],
-        "forms": {
-            "guide": {
-                "thanks": "/thanks.html", "topic": "pumps", "campaign": "pump-guide",
-                "fields": [
-                    {"name": "email", "kind": "email", "required": True}, {"name": "first_name"},
-                    {"name": "company", "required": True}, {"name": "industry", "kind": "attribute"},
-                    {"name": "phone", "kind": "phone"},
-                ],
+    (
+        {
+            "site": "demo",
+            "title": "Northwind <Pumps>",
+            "write_key": KEY,
+            "origins": [ORIGIN, "http://localhost:8000"],
+            "link_hosts": ["docs.northwind.example"],
+            "cookie_domain": "northwind.example",
+            "topics": [{"path": "/products/pumps", "topic": "pumps"}],
+            "forms": {
+                "guide": {
+                    "thanks": "/thanks.html",
+                    "topic": "pumps",
+                    "campaign": "pump-guide",
+                    "fields": [
+                        {"name": "email", "kind": "email", "required": True},
+                        {"name": "first_name"},
+                        {"name": "company", "required": True},
+                        {"name": "industry", "kind": "attribute"},
+                        {"name": "phone", "kind": "phone"},
+                    ],
+                },
             },
+            "target_attributes": [{"attribute": "employees", "at_least": 100, "points": 60}],
+            "mail_sender": {
+                "name": "Northwind Pumps",
+                "address": "pumps@northwind.example",
+                "postal_address": "1-2-3 Minato, Tokyo",
+                "contact": "https://www.northwind.example/contact",
+            },
+            "webhooks": {"deals": ["standard"]},
         },
-        "target_attributes": [{"attribute": "employees", "at_least": 100, "points": 60}],
-        "mail_sender": {
-            "name": "Northwind Pumps", "address": "pumps@northwind.example", "postal_address": "1-2-3 Minato, Tokyo",
-            "contact": "https://www.northwind.example/contact",
+        (SECRET_KEY,),
+    ),
+    (
+        {
+            "site": "asking",
+            "title": "Asks first",
+            "write_key": "pk_asking_12345678",
+            "consent": "opt_in",
+            "origins": ["https://eu.example"],
+            "forms": {"guide": {"thanks": "/", "fields": [{"name": "email", "kind": "email", "required": True}]}},
         },
-        "webhooks": {"deals": ["standard"]},
-    }, (SECRET_KEY,)),
-    ({
-        "site": "asking", "title": "Asks first", "write_key": "pk_asking_12345678", "consent": "opt_in",
-        "origins": ["https://eu.example"],
-        "forms": {"guide": {"thanks": "/", "fields": [{"name": "email", "kind": "email", "required": True}]}},
-    }, ()),
-    ({
-        "site": "rival", "title": "Another company", "write_key": "pk_rival_12345678",
-        "origins": ["https://rival.example"], "webhooks": {"deals": ["standard"]},
-    }, ("sk_rival_owner_only",)),
+        (),
+    ),
+    (
+        {
+            "site": "rival",
+            "title": "Another company",
+            "write_key": "pk_rival_12345678",
+            "origins": ["https://rival.example"],
+            "webhooks": {"deals": ["standard"]},
+        },
+        ("sk_rival_owner_only",),
+    ),
 )
 
 
@@ -85,7 +117,10 @@ class Account:
     def client(self, service: str) -> Any:
         if service not in self.clients:
             self.clients[service] = boto3.client(
-                service, endpoint_url=self.url, region_name=REGION, aws_access_key_id="testing",
+                service,
+                endpoint_url=self.url,
+                region_name=REGION,
+                aws_access_key_id="testing",
                 aws_secret_access_key="testing",
             )
         return self.clients[service]
@@ -112,10 +147,14 @@ class Account:
     def failed(self) -> list[FailedEvent]:
         return [
             FailedEvent(
-                item["reason"]["S"], item["handler"]["S"], item["code_version"]["S"],
-                datetime.fromisoformat(item["received_at"]["S"]), bytes(item["body"]["B"]),
+                item["reason"]["S"],
+                item["handler"]["S"],
+                item["code_version"]["S"],
+                datetime.fromisoformat(item["received_at"]["S"]),
+                bytes(item["body"]["B"]),
             )
-            for item in self.items() if item["kind"]["S"] == "failed"
+            for item in self.items()
+            if item["kind"]["S"] == "failed"
         ]
 
     def texts_of(self, bucket: str) -> dict[str, bytes]:
@@ -169,7 +208,10 @@ def declare(account: Account) -> None:
         due = [{"AttributeName": "due", "KeyType": "HASH"}, {"AttributeName": "due_at", "KeyType": "RANGE"}]
         index = {"IndexName": "by_due", "KeySchema": due, "Projection": {"ProjectionType": "ALL"}}
         account.client("dynamodb").create_table(
-            TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=key, GlobalSecondaryIndexes=[index],
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=key,
+            GlobalSecondaryIndexes=[index],
             AttributeDefinitions=[
                 {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "due", "due_at")
             ],
@@ -197,3 +239,16 @@ def clear(account: Account) -> None:
 
 def key_of(item: Mapping[str, Any]) -> tuple[str, str]:
     return item["pk"]["S"], item["sk"]["S"]
+
+
+@pytest.fixture
+def machine(account: Account) -> Iterator[Any]:
+    """A state machine that can be started, and the client to look at its runs."""
+    states = account.client("stepfunctions")
+    states.create_state_machine(
+        name="stage_transitions",
+        roleArn="arn:aws:iam::123456789012:role/states",
+        definition='{"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}',
+    )
+    yield states
+    account.declared = set()

@@ -28,8 +28,14 @@ class Context:
 
 
 def a_request(
-    method: str, path: str, body: bytes | str = b"", *, headers: Mapping[str, str] | None = None,
-    query: Mapping[str, str] | None = None, cookies: Sequence[str] = (), parts: Mapping[str, str] | None = None,
+    method: str,
+    path: str,
+    body: bytes | str = b"",
+    *,
+    headers: Mapping[str, str] | None = None,
+    query: Mapping[str, str] | None = None,
+    cookies: Sequence[str] = (),
+    parts: Mapping[str, str] | None = None,
     base64_flag: bool | None = None,
 ) -> dict[str, Any]:
     """One event of the gateway; `base64_flag` overrides what the gateway would do with the body."""
@@ -38,12 +44,21 @@ def a_request(
     encoded = not sent.get("content-type", "text/plain").startswith(TEXT) or "content-encoding" in sent
     encoded = encoded if base64_flag is None else base64_flag
     event: dict[str, Any] = {
-        "version": "2.0", "routeKey": f"{method} {path}", "rawPath": path, "rawQueryString": urlencode(query or {}),
+        "version": "2.0",
+        "routeKey": f"{method} {path}",
+        "rawPath": path,
+        "rawQueryString": urlencode(query or {}),
         "headers": sent,
         "requestContext": {
-            "apiId": "api", "domainName": sent["host"], "requestId": "r", "stage": "$default",
+            "apiId": "api",
+            "domainName": sent["host"],
+            "requestId": "r",
+            "stage": "$default",
             "http": {
-                "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": ADDRESS_OF_SENDER,
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": ADDRESS_OF_SENDER,
                 "userAgent": sent["user-agent"],
             },
         },

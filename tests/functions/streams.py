@@ -10,17 +10,24 @@ from typing import Any
 
 def a_batch(items: Iterable[Mapping[str, Any]], first: int = 1) -> dict[str, Any]:
     """Items, as boto3 reads them, as the new images of INSERT records, numbered from `first`."""
-    return {"Records": [
-        {
-            "eventID": f"e-{number}", "eventName": "INSERT", "eventSource": "aws:dynamodb", "awsRegion": "eu-central-1",
-            "eventSourceARN": "arn:aws:dynamodb:eu-central-1:123456789012:table/the-events/stream/x",
-            "dynamodb": {
-                "Keys": {"pk": item["pk"], "sk": item["sk"]}, "NewImage": as_json(item),
-                "SequenceNumber": number_of(number), "StreamViewType": "NEW_IMAGE",
-            },
-        }
-        for number, item in enumerate(items, first)
-    ]}
+    return {
+        "Records": [
+            {
+                "eventID": f"e-{number}",
+                "eventName": "INSERT",
+                "eventSource": "aws:dynamodb",
+                "awsRegion": "eu-central-1",
+                "eventSourceARN": "arn:aws:dynamodb:eu-central-1:123456789012:table/the-events/stream/x",
+                "dynamodb": {
+                    "Keys": {"pk": item["pk"], "sk": item["sk"]},
+                    "NewImage": as_json(item),
+                    "SequenceNumber": number_of(number),
+                    "StreamViewType": "NEW_IMAGE",
+                },
+            }
+            for number, item in enumerate(items, first)
+        ]
+    }
 
 
 def number_of(number: int) -> str:

@@ -22,7 +22,9 @@ from tests.functions.test_project_profiles import NOW, a_packet, poison, stored
 
 def rows(account: Account, prefix: str) -> list[Mapping[str, Any]]:
     return [
-        json.loads(line) for key, body in sorted(account.texts_of(LAKE).items()) if key.startswith(prefix)
+        json.loads(line)
+        for key, body in sorted(account.texts_of(LAKE).items())
+        if key.startswith(prefix)
         for line in gzip.decompress(body).splitlines()
     ]
 
@@ -44,13 +46,47 @@ def test_a_batch_delivered_again_writes_the_same_objects(account: Account) -> No
 
 def test_no_clear_address_phone_or_network_reaches_the_lake(account: Account) -> None:
     page = {"path": "/hello/jane@example.jp", "url": f"{ORIGIN}/hello/jane@example.jp?email=jane@example.jp"}
-    beacon.handle(a_request("POST", "/v1/identify", json.dumps({
-        "writeKey": KEY, "anonymousId": "jane", "userId": "jane@example.jp", "context": {"page": page, "ip": "203.0.113.77"},
-        "traits": {"email": "jane@example.jp", "phone": "090-1234-5678", "firstName": "Jane", "industry": "water"},
-    }), headers={"origin": ORIGIN}), Context())
-    form.handle(a_request("POST", "/v1/forms/guide", json.dumps({"fields": {
-        "email": "jane@example.jp", "company": "Northwind", "first_name": "Jane", "phone": "090-1234-5678",
-    }}), headers={"origin": ORIGIN, "content-type": "application/json"}, parts={"form": "guide"}), Context())
+    beacon.handle(
+        a_request(
+            "POST",
+            "/v1/identify",
+            json.dumps(
+                {
+                    "writeKey": KEY,
+                    "anonymousId": "jane",
+                    "userId": "jane@example.jp",
+                    "context": {"page": page, "ip": "203.0.113.77"},
+                    "traits": {
+                        "email": "jane@example.jp",
+                        "phone": "090-1234-5678",
+                        "firstName": "Jane",
+                        "industry": "water",
+                    },
+                }
+            ),
+            headers={"origin": ORIGIN},
+        ),
+        Context(),
+    )
+    form.handle(
+        a_request(
+            "POST",
+            "/v1/forms/guide",
+            json.dumps(
+                {
+                    "fields": {
+                        "email": "jane@example.jp",
+                        "company": "Northwind",
+                        "first_name": "Jane",
+                        "phone": "090-1234-5678",
+                    }
+                }
+            ),
+            headers={"origin": ORIGIN, "content-type": "application/json"},
+            parts={"form": "guide"},
+        ),
+        Context(),
+    )
     handler.handle(a_batch(account.items()), Context())
     found = rows(account, "events/")
     assert len(found) == 2
@@ -89,7 +125,9 @@ def test_a_site_that_was_declared_a_moment_ago_is_archived(account: Account) -> 
     handler.handle(a_batch(stored(account, [a_packet("p0")])), Context())
     young = account.state.site("demo")
     assert young is not None
-    account.state.put_site(young.model_copy(update={"site": "young", "write_key": "pk_young_12345678", "origins": ("https://y.example",)}))
+    account.state.put_site(
+        young.model_copy(update={"site": "young", "write_key": "pk_young_12345678", "origins": ("https://y.example",)})
+    )
     handler.handle(a_batch(stored(account, [a_packet("p1", site="young")]), first=9), Context())
     assert sorted(row["id"] for row in rows(account, "events/")) == ["demo/form/p0", "young/form/p1"]
 
@@ -98,7 +136,11 @@ def test_failed_events_go_to_the_lake_with_their_bytes(account: Account) -> None
     account.ledger.fail(FailedEvent("demo: type: is missing", "capture_beacon", "0.1.0", NOW, b'{"dance": 1}'))
     handler.handle(a_batch(account.items()), Context())
     [row] = rows(account, "failed/")
-    assert (row["reason"], row["handler"], row["payload"]) == ("demo: type: is missing", "capture_beacon", "eyJkYW5jZSI6IDF9")
+    assert (row["reason"], row["handler"], row["payload"]) == (
+        "demo: type: is missing",
+        "capture_beacon",
+        "eyJkYW5jZSI6IDF9",
+    )
 
 
 def test_a_lake_that_takes_nothing_has_the_batch_delivered_again(account: Account) -> None:

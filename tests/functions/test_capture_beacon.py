@@ -1,4 +1,4 @@
-"""POST /v1/{batch,track,...}: what Segment's clients send is stored once as it was meant, and answered as they expect."""
+"""POST /v1/{batch,track,...}: what Segment's clients send is stored once and answered as they expect."""
 
 from __future__ import annotations
 
@@ -49,7 +49,13 @@ def post(path: str, body: Any, **more: Any) -> dict[str, Any]:
 
 
 def an_event(**words: Any) -> dict[str, Any]:
-    return {"type": "track", "event": "Price List Viewed", "anonymousId": "jane-on-a-laptop", "messageId": "m-1", **words}
+    return {
+        "type": "track",
+        "event": "Price List Viewed",
+        "anonymousId": "jane-on-a-laptop",
+        "messageId": "m-1",
+        **words,
+    }
 
 
 def a_batch(*events: Mapping[str, Any], **words: Any) -> dict[str, Any]:
@@ -72,7 +78,8 @@ def test_a_batch_is_stored_as_one_packet_for_each_subject(account: Account, rout
     others = [an_event(messageId="m-2"), an_event(messageId="m-3", anonymousId="ken")]
     assert post(f"/v1/{route}", a_batch(an_event(), *others))["statusCode"] == 200
     assert sorted((packet.subject, len(packet.records)) for packet in account.packets()) == [
-        ("V#demo#jane-on-a-laptop", 2), ("V#demo#ken", 1),
+        ("V#demo#jane-on-a-laptop", 2),
+        ("V#demo#ken", 1),
     ]
 
 
@@ -84,12 +91,15 @@ def test_a_batch_sent_again_adds_no_fact(account: Account) -> None:
 
 # Who sends it, and in which clothes.
 
+
 def client(body: bytes, content_type: str, **headers: str) -> tuple[bytes, dict[str, str]]:
     return body, {"content-type": content_type, **headers}
 
 
 def plain(key: str | None = None) -> bytes:
-    return json.dumps({"batch": [an_event()], "sentAt": "2026-11-24T06:10:00Z", **({"writeKey": key} if key else {})}).encode()
+    return json.dumps(
+        {"batch": [an_event()], "sentAt": "2026-11-24T06:10:00Z", **({"writeKey": key} if key else {})}
+    ).encode()
 
 
 CLIENTS = {
@@ -101,9 +111,7 @@ CLIENTS = {
     "rudderstack python": client(
         gzip.compress(plain()), "application/json", authorization=basic(KEY), **{"content-encoding": "gzip"}
     ),
-    "rudderstack node": client(
-        gzip.compress(plain()), "application/x-www-form-urlencoded", authorization=basic(KEY)
-    ),
+    "rudderstack node": client(gzip.compress(plain()), "application/x-www-form-urlencoded", authorization=basic(KEY)),
     "gzip without its header": client(gzip.compress(plain()), "application/octet-stream", authorization=basic(KEY)),
     "a gzip header without gzip": client(plain(KEY), "application/json", **{"content-encoding": "gzip"}),
 }
@@ -116,19 +124,27 @@ def test_the_clients_work_in_the_clothes_they_wear(account: Account, name: str) 
     assert [record["id"] for record in account.records()] == ["demo/beacon/m-1"]
 
 
-@pytest.mark.parametrize(("headers", "key", "status", "error"), [
-    ({}, None, 401, "UnknownKey"),
-    ({}, "pk_nobody_12345678", 401, "UnknownKey"),
-    ({"authorization": basic("pk_nobody_12345678")}, KEY, 401, "UnknownKey"),
-    ({"authorization": "Basic ключ"}, None, 401, "UnknownKey"),
-    ({"authorization": "Bearer " + KEY}, None, 401, "UnknownKey"),
-    ({"origin": "https://www.northwind.example.evil.example"}, KEY, 403, "ForeignOrigin"),
-    ({"origin": "https://rival.example"}, KEY, 403, "ForeignOrigin"),
-    ({"origin": "null"}, KEY, 403, "ForeignOrigin"),
-    ({"origin": "https://" + "x" * 4000}, KEY, 403, "ForeignOrigin"),
-])
+@pytest.mark.parametrize(
+    ("headers", "key", "status", "error"),
+    [
+        ({}, None, 401, "UnknownKey"),
+        ({}, "pk_nobody_12345678", 401, "UnknownKey"),
+        ({"authorization": basic("pk_nobody_12345678")}, KEY, 401, "UnknownKey"),
+        ({"authorization": "Basic ключ"}, None, 401, "UnknownKey"),
+        ({"authorization": "Bearer " + KEY}, None, 401, "UnknownKey"),
+        ({"origin": "https://www.northwind.example.evil.example"}, KEY, 403, "ForeignOrigin"),
+        ({"origin": "https://rival.example"}, KEY, 403, "ForeignOrigin"),
+        ({"origin": "null"}, KEY, 403, "ForeignOrigin"),
+        ({"origin": "https://" + "x" * 4000}, KEY, 403, "ForeignOrigin"),
+    ],
+)
 def test_a_wrong_key_and_a_foreign_page_are_refused_and_leave_nothing(
-    account: Account, capsys: pytest.CaptureFixture[str], headers: dict[str, str], key: str | None, status: int, error: str
+    account: Account,
+    capsys: pytest.CaptureFixture[str],
+    headers: dict[str, str],
+    key: str | None,
+    status: int,
+    error: str,
 ) -> None:
     reply = post("/v1/batch", a_batch(**({"writeKey": key} if key else {"writeKey": None})), headers=headers)
     assert (reply["statusCode"], said(reply)["error"]) == (status, error)
@@ -144,13 +160,19 @@ def test_one_line_tells_what_was_stored_and_nothing_of_whom(
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     stored = next(line for line in lines if line.get("message") == "stored")
     assert stored == {
-        "level": "INFO", "message": "stored", "request_id": Context().aws_request_id, "site": "demo", "door": "beacon",
-        "stored": 1, "failed": 1,
+        "level": "INFO",
+        "message": "stored",
+        "request_id": Context().aws_request_id,
+        "site": "demo",
+        "door": "beacon",
+        "stored": 1,
+        "failed": 1,
     }
     assert any("FailedEvents" in line for line in lines), "the metric of failed events"
 
 
 # Shapes that clients really send.
+
 
 def test_explicit_nulls_are_as_good_as_nothing(account: Account) -> None:
     nothing = dict.fromkeys(("userId", "traits", "properties", "context", "timestamp", "originalTimestamp", "groupId"))
@@ -159,7 +181,10 @@ def test_explicit_nulls_are_as_good_as_nothing(account: Account) -> None:
 
 
 def test_an_alias_to_oneself_is_no_error_and_no_merge(account: Account) -> None:
-    assert post("/v1/alias", {"userId": "u-7", "previousId": "u-7", "messageId": "m-1", "writeKey": KEY})["statusCode"] == 200
+    assert (
+        post("/v1/alias", {"userId": "u-7", "previousId": "u-7", "messageId": "m-1", "writeKey": KEY})["statusCode"]
+        == 200
+    )
     [record] = account.records()
     assert "previous" not in record
     assert len(record["ids"]) == 1
@@ -183,10 +208,18 @@ def test_an_id_that_names_nobody_is_refused_and_its_event_is_kept(account: Accou
 
 
 def test_a_partly_bad_batch_is_answered_200_and_names_the_bad_ones(account: Account) -> None:
-    reply = post("/v1/batch", a_batch(
-        an_event(), {"type": "track", "anonymousId": "jane"}, {"type": "dance"}, "x", an_event(messageId="m-5"),
-        an_event(messageId="m-6", properties={"price": 1e400}), an_event(messageId="m-7"),
-    ))
+    reply = post(
+        "/v1/batch",
+        a_batch(
+            an_event(),
+            {"type": "track", "anonymousId": "jane"},
+            {"type": "dance"},
+            "x",
+            an_event(messageId="m-5"),
+            an_event(messageId="m-6", properties={"price": 1e400}),
+            an_event(messageId="m-7"),
+        ),
+    )
     assert reply["statusCode"] == 200
     assert [one["index"] for one in said(reply)["bad"]] == [1, 2, 3, 5]
     assert [record["id"] for record in account.records()] == ["demo/beacon/m-1", "demo/beacon/m-5", "demo/beacon/m-7"]
@@ -225,6 +258,7 @@ def test_caps_hold_before_and_after_unpacking(account: Account) -> None:
 
 
 # When the ledger is busy.
+
 
 class Busy:
     """A ledger that takes nothing."""
@@ -290,13 +324,17 @@ def test_bad_events_are_not_said_to_be_kept_when_the_failed_store_is_busy() -> N
 
 # Browsers: preflight, cookies, consent.
 
+
 def test_a_preflight_from_a_page_of_a_site_is_answered_exactly(account: Account) -> None:
     asked = {"origin": ORIGIN, "access-control-request-method": "POST"}
     reply = handler.handle(a_request("OPTIONS", "/v1/batch", headers=asked), Context())
     assert reply["statusCode"] == 204
     assert {name: reply["headers"][name] for name in reply["headers"] if name.startswith(("access", "vary"))} == {
-        "access-control-allow-origin": ORIGIN, "access-control-allow-credentials": "true", "vary": "Origin",
-        "access-control-allow-methods": "POST, GET, OPTIONS", "access-control-max-age": "86400",
+        "access-control-allow-origin": ORIGIN,
+        "access-control-allow-credentials": "true",
+        "vary": "Origin",
+        "access-control-allow-methods": "POST, GET, OPTIONS",
+        "access-control-max-age": "86400",
         "access-control-allow-headers": "Authorization, Content-Type, X-Retry-Count",
         "access-control-expose-headers": "Retry-After",
     }
@@ -326,7 +364,9 @@ def test_a_browser_without_an_id_gets_a_new_one(account: Account) -> None:
     assert reply["cookies"][0].startswith(f"_cl_vid={record['visitor']};")
 
 
-@pytest.mark.parametrize("cookies", [{"cookies": ["other=1", COOKIE]}, {"headers": {**BROWSER, "cookie": f"other=1; {COOKIE}"}}])
+@pytest.mark.parametrize(
+    "cookies", [{"cookies": ["other=1", COOKIE]}, {"headers": {**BROWSER, "cookie": f"other=1; {COOKIE}"}}]
+)
 def test_the_cookie_wins_over_the_id_that_the_page_keeps(account: Account, cookies: dict[str, Any]) -> None:
     post("/v1/batch", a_batch(an_event(anonymousId="a-younger-id")), **cookies)
     assert account.records()[0]["visitor"] == "jane-on-a-laptop"
@@ -343,23 +383,29 @@ def test_a_server_gets_no_cookie(account: Account) -> None:
     assert "cookies" not in post("/v1/batch", a_batch(), headers=SERVER)
 
 
-@pytest.mark.parametrize(("headers", "key", "consent"), [
-    ({**BROWSER, "sec-gpc": "1"}, KEY, {"analytics": "granted", "marketing": "granted"}),
-    ({**BROWSER, "sec-gpc": "1"}, KEY, None),
-    (BROWSER, KEY, {"analytics": "denied"}),
-    (BROWSER, KEY, {"analytics_storage": "denied"}),
-    (ASKING, "pk_asking_12345678", None),
-    (ASKING, "pk_asking_12345678", {"analytics": "unknown"}),
-    (ASKING, "pk_asking_12345678", {"analytics": "denied", "marketing": "granted"}),
-    (ASKING, "pk_asking_12345678", "granted"),
-    ({**ASKING, "sec-gpc": "1"}, "pk_asking_12345678", {"analytics": "granted"}),
-])
+@pytest.mark.parametrize(
+    ("headers", "key", "consent"),
+    [
+        ({**BROWSER, "sec-gpc": "1"}, KEY, {"analytics": "granted", "marketing": "granted"}),
+        ({**BROWSER, "sec-gpc": "1"}, KEY, None),
+        (BROWSER, KEY, {"analytics": "denied"}),
+        (BROWSER, KEY, {"analytics_storage": "denied"}),
+        (ASKING, "pk_asking_12345678", None),
+        (ASKING, "pk_asking_12345678", {"analytics": "unknown"}),
+        (ASKING, "pk_asking_12345678", {"analytics": "denied", "marketing": "granted"}),
+        (ASKING, "pk_asking_12345678", "granted"),
+        ({**ASKING, "sec-gpc": "1"}, "pk_asking_12345678", {"analytics": "granted"}),
+    ],
+)
 def test_without_permission_there_is_no_cookie_no_id_and_no_network_only_a_count(
     account: Account, headers: dict[str, str], key: str, consent: Any
 ) -> None:
     event = an_event(
-        context={"consent": consent, "page": {"path": "/products/pumps"}}, userId="u-7", groupId="northwind-kk",
-        traits={"email": "jane@example.jp", "industry": "water"}, properties={"order": "o-1"},
+        context={"consent": consent, "page": {"path": "/products/pumps"}},
+        userId="u-7",
+        groupId="northwind-kk",
+        traits={"email": "jane@example.jp", "industry": "water"},
+        properties={"order": "o-1"},
     )
     reply = post("/v1/batch", a_batch(event, writeKey=key), headers=headers, cookies=[COOKIE])
     assert reply["statusCode"] == 200
@@ -387,9 +433,7 @@ def test_a_refusal_is_linked_to_the_one_who_refuses_and_takes_the_cookie_back(ac
     refusal = an_event(event="Consent Updated", properties=consent, context={"consent": consent}, userId="u-7")
     later = an_event(messageId="m-2", context={"consent": consent})
     reply = post("/v1/batch", a_batch(refusal, later), cookies=[COOKIE])
-    assert reply["cookies"] == [
-        "_cl_vid=; Max-Age=0; Path=/; Domain=northwind.example; Secure; SameSite=Lax; HttpOnly"
-    ]
+    assert reply["cookies"] == ["_cl_vid=; Max-Age=0; Path=/; Domain=northwind.example; Secure; SameSite=Lax; HttpOnly"]
     refused, counted = account.records()
     assert refused["visitor"] == "jane-on-a-laptop"
     assert refused["ids"]
@@ -406,10 +450,15 @@ def test_a_refusal_by_somebody_unknown_makes_nobody_known(account: Account) -> N
 
 # Times.
 
+
 def test_a_secret_key_may_state_the_past_and_a_public_one_is_marked_late(account: Account) -> None:
     old = "2025-03-01T09:00:00.000Z"
     for key, name in ((SECRET_KEY, "by-secret"), (KEY, "by-public")):
-        post("/v1/batch", {"batch": [an_event(messageId=name, timestamp=old)]}, headers={**SERVER, "authorization": basic(key)})
+        post(
+            "/v1/batch",
+            {"batch": [an_event(messageId=name, timestamp=old)]},
+            headers={**SERVER, "authorization": basic(key)},
+        )
     public, secret = account.records()
     assert (secret["at"], secret.get("late")) == (old, None)
     assert public["late"] is True
@@ -418,14 +467,17 @@ def test_a_secret_key_may_state_the_past_and_a_public_one_is_marked_late(account
 Times = Callable[[datetime], Mapping[str, str]]
 
 
-@pytest.mark.parametrize(("sent_at", "happened", "expected", "late"), [
-    (timedelta(0), timedelta(minutes=-3), timedelta(minutes=-3), False),
-    (timedelta(days=3650), timedelta(days=3650, minutes=-3), timedelta(minutes=-3), False),
-    (timedelta(days=-3650), timedelta(days=-3650, minutes=-3), timedelta(minutes=-3), False),
-    (timedelta(0), timedelta(days=3650), timedelta(0), False),
-    (timedelta(0), timedelta(days=-10), timedelta(days=-10), True),
-    (timedelta(days=365 * 900), timedelta(0), timedelta(0), True),
-])
+@pytest.mark.parametrize(
+    ("sent_at", "happened", "expected", "late"),
+    [
+        (timedelta(0), timedelta(minutes=-3), timedelta(minutes=-3), False),
+        (timedelta(days=3650), timedelta(days=3650, minutes=-3), timedelta(minutes=-3), False),
+        (timedelta(days=-3650), timedelta(days=-3650, minutes=-3), timedelta(minutes=-3), False),
+        (timedelta(0), timedelta(days=3650), timedelta(0), False),
+        (timedelta(0), timedelta(days=-10), timedelta(days=-10), True),
+        (timedelta(days=365 * 900), timedelta(0), timedelta(0), True),
+    ],
+)
 def test_a_wrong_clock_is_corrected_or_marked(
     sent_at: timedelta, happened: timedelta, expected: timedelta, late: bool
 ) -> None:
@@ -444,6 +496,7 @@ def test_a_wrong_clock_is_corrected_or_marked(
 
 # The pixel and the settings.
 
+
 def test_the_pixel_counts_a_page_by_its_address_and_is_a_picture(account: Account) -> None:
     headers = {"referer": f"{ORIGIN}/products/pumps?utm_source=x&email=jane@example.jp"}
     reply = handler.handle(a_request("GET", "/v1/pixel.gif", headers=headers, query={"writeKey": KEY}), Context())
@@ -453,10 +506,16 @@ def test_the_pixel_counts_a_page_by_its_address_and_is_a_picture(account: Accoun
     assert record["context"]["page"]["url"] == f"{ORIGIN}/products/pumps?utm_source=x"
 
 
-@pytest.mark.parametrize(("query", "headers", "status"), [
-    ({}, {}, 401), ({"writeKey": "pk_nobody_12345678"}, {}, 401), ({"writeKey": KEY}, {"referer": "https://evil.example/"}, 403),
-    ({"writeKey": KEY}, {"referer": f"{ORIGIN}.evil.example/"}, 403), ({"writeKey": KEY}, {}, 200),
-])
+@pytest.mark.parametrize(
+    ("query", "headers", "status"),
+    [
+        ({}, {}, 401),
+        ({"writeKey": "pk_nobody_12345678"}, {}, 401),
+        ({"writeKey": KEY}, {"referer": "https://evil.example/"}, 403),
+        ({"writeKey": KEY}, {"referer": f"{ORIGIN}.evil.example/"}, 403),
+        ({"writeKey": KEY}, {}, 200),
+    ],
+)
 def test_the_pixel_asks_for_a_key_and_a_page_of_the_site(
     account: Account, query: dict[str, str], headers: dict[str, str], status: int
 ) -> None:
@@ -480,14 +539,28 @@ def test_no_answer_ever_leads_elsewhere(account: Account, path: str) -> None:
 
 # Personal data.
 
+
 def test_a_clear_address_lies_in_the_contact_and_nowhere_else(account: Account) -> None:
     event = an_event(
-        type="identify", userId="Jane@Example.jp",
-        traits={"email": "jane@example.jp", "phone": "+81-90-1234-5678", "company": {"name": "Northwind", "email": "in@example.jp"}},
-        context={"ip": "203.0.113.77", "traits": {"email": "jane@example.jp"}, "page": {
-            "path": "/hello/jane@example.jp", "title": "Hello jane@example.jp", "search": "?email=jane%40example.jp",
-            "url": f"{ORIGIN}/hello/jane%40example.jp?email=jane%40example.jp", "referrer": "https://mail.example/?u=jane@example.jp",
-        }, "campaign": {"name": "to jane@example.jp"}},
+        type="identify",
+        userId="Jane@Example.jp",
+        traits={
+            "email": "jane@example.jp",
+            "phone": "+81-90-1234-5678",
+            "company": {"name": "Northwind", "email": "in@example.jp"},
+        },
+        context={
+            "ip": "203.0.113.77",
+            "traits": {"email": "jane@example.jp"},
+            "page": {
+                "path": "/hello/jane@example.jp",
+                "title": "Hello jane@example.jp",
+                "search": "?email=jane%40example.jp",
+                "url": f"{ORIGIN}/hello/jane%40example.jp?email=jane%40example.jp",
+                "referrer": "https://mail.example/?u=jane@example.jp",
+            },
+            "campaign": {"name": "to jane@example.jp"},
+        },
     )
     post("/v1/batch", a_batch(event))
     [packet] = account.packets()
@@ -497,3 +570,8 @@ def test_a_clear_address_lies_in_the_contact_and_nowhere_else(account: Account) 
     assert packet.contact == {packet.records[0]["ids"][0]: {"email": "jane@example.jp", "phone": "+81-90-1234-5678"}}
     assert packet.headers["network"] == "203.0.113.0"
     assert packet.records[0]["traits"] == {"company": {"name": "Northwind"}}
+
+
+def test_traits_are_words_and_no_texts(account: Account) -> None:
+    post("/v1/batch", a_batch(an_event(traits={"about": "x" * 9000, "n" * 9000: 1})))
+    assert account.records()[0]["traits"] == {"about": "x" * 500, "n" * 100: 1}

@@ -24,23 +24,36 @@ from tests.functions.gateway import Context, a_request, said
 NOW = datetime(2026, 11, 24, 6, 10, tzinfo=UTC)
 OTHER_SECRET = "whsec_c29tZWJvZHktZWxzZXMtc2VjcmV0"
 WON: dict[str, Any] = {
-    "type": "deal.won", "timestamp": "2026-11-24T06:00:00Z",
+    "type": "deal.won",
+    "timestamp": "2026-11-24T06:00:00Z",
     "data": {"id": "d-1", "email": "jane@example.jp", "amount_minor": 12_000_000, "currency": "JPY", "stage": "closed"},
 }
 
 
-def signed(body: bytes, *, secret: str = DEALS_SECRET, at: datetime | None = None, message: str = "msg-1") -> dict[str, str]:
+def signed(
+    body: bytes, *, secret: str = DEALS_SECRET, at: datetime | None = None, message: str = "msg-1"
+) -> dict[str, str]:
     at = at or clock.now()
     return {
-        "content-type": "application/json", "webhook-id": message, "webhook-timestamp": str(int(at.timestamp())),
+        "content-type": "application/json",
+        "webhook-id": message,
+        "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": Webhook(secret).sign(message, at, body.decode()),
     }
 
 
 def post(body: bytes, headers: Mapping[str, str], *, provider: str = "standard", site: str = "demo") -> dict[str, Any]:
-    return handler.handle(a_request(
-        "POST", f"/v1/webhooks/deals/{provider}", body, headers=headers, query={"site": site}, parts={"provider": provider}
-    ), Context())
+    return handler.handle(
+        a_request(
+            "POST",
+            f"/v1/webhooks/deals/{provider}",
+            body,
+            headers=headers,
+            query={"site": site},
+            parts={"provider": provider},
+        ),
+        Context(),
+    )
 
 
 def deal(**words: Any) -> bytes:
@@ -91,9 +104,22 @@ def forged(name: str) -> tuple[bytes, dict[str, str]]:
 
 
 FORGED = (
-    "one byte more", "another key order", "another line end", "another secret", "no id", "no timestamp", "no signature",
-    "empty signature", "another version", "signature that is no ASCII", "signature without a comma", "another id",
-    "timestamp that is no number", "timestamp of a thousand digits", "timestamp in other digits", "body that is no text",
+    "one byte more",
+    "another key order",
+    "another line end",
+    "another secret",
+    "no id",
+    "no timestamp",
+    "no signature",
+    "empty signature",
+    "another version",
+    "signature that is no ASCII",
+    "signature without a comma",
+    "another id",
+    "timestamp that is no number",
+    "timestamp of a thousand digits",
+    "timestamp in other digits",
+    "body that is no text",
     "no body",
 )
 
@@ -112,10 +138,18 @@ def test_one_good_signature_among_several_is_enough(account: Account) -> None:
     assert post(deal(), headers)["statusCode"] == 200
 
 
-@pytest.mark.parametrize(("provider", "site"), [
-    ("standard", "asking"), ("standard", "nobody"), ("standard", ""), ("standard", "x" * 3000), ("standard", "demo#CURRENT"),
-    ("hubspot", "demo"), ("../standard", "demo"),
-])
+@pytest.mark.parametrize(
+    ("provider", "site"),
+    [
+        ("standard", "asking"),
+        ("standard", "nobody"),
+        ("standard", ""),
+        ("standard", "x" * 3000),
+        ("standard", "demo#CURRENT"),
+        ("hubspot", "demo"),
+        ("../standard", "demo"),
+    ],
+)
 def test_a_site_or_provider_that_is_not_declared_is_not_found(account: Account, provider: str, site: str) -> None:
     assert post(deal(), signed(deal()), provider=provider, site=site)["statusCode"] == 404
 
@@ -125,14 +159,26 @@ def test_a_site_whose_secret_was_never_set_takes_nothing(account: Account) -> No
     assert account.items(EVENTS) == []
 
 
-@pytest.mark.parametrize(("words", "field"), [
-    ({"amount_minor": True}, "amount_minor"), ({"amount_minor": 12.5}, "amount_minor"),
-    ({"amount_minor": "12.5"}, "amount_minor"), ({"amount_minor": -1}, "amount_minor"),
-    ({"amount_minor": 10**15 + 1}, "amount_minor"), ({"amount_minor": 10**38 + 1}, "amount_minor"),
-    ({"amount_minor": "12,000"}, "amount_minor"), ({"currency": None}, "currency"), ({"currency": "yen"}, "currency"),
-    ({"currency": "JPY\n"}, "currency"), ({"id": ""}, "id"), ({"id": "x" * 201}, "id"), ({"id": None}, "id"),
-    ({"email": ["jane@example.jp"]}, "email"), ({"email": "j" * 301}, "email"),
-])
+@pytest.mark.parametrize(
+    ("words", "field"),
+    [
+        ({"amount_minor": True}, "amount_minor"),
+        ({"amount_minor": 12.5}, "amount_minor"),
+        ({"amount_minor": "12.5"}, "amount_minor"),
+        ({"amount_minor": -1}, "amount_minor"),
+        ({"amount_minor": 10**15 + 1}, "amount_minor"),
+        ({"amount_minor": 10**38 + 1}, "amount_minor"),
+        ({"amount_minor": "12,000"}, "amount_minor"),
+        ({"currency": None}, "currency"),
+        ({"currency": "yen"}, "currency"),
+        ({"currency": "JPY\n"}, "currency"),
+        ({"id": ""}, "id"),
+        ({"id": "x" * 201}, "id"),
+        ({"id": None}, "id"),
+        ({"email": ["jane@example.jp"]}, "email"),
+        ({"email": "j" * 301}, "email"),
+    ],
+)
 def test_money_and_names_must_be_what_they_say(account: Account, words: dict[str, Any], field: str) -> None:
     reply = post(deal(**words), signed(deal(**words)))
     assert reply["statusCode"] == 400
@@ -140,10 +186,20 @@ def test_money_and_names_must_be_what_they_say(account: Account, words: dict[str
     assert account.items(EVENTS) == []
 
 
-@pytest.mark.parametrize("words", [
-    {"amount_minor": 0}, {"amount_minor": "12000"}, {"amount_minor": None, "currency": None}, {"id": 4711},
-    {"email": None}, {"email": "no address"}, {"user_id": 7}, {"id": "a#b|c/../d"}, {"stage": "x" * 5000},
-])
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"amount_minor": 0},
+        {"amount_minor": "12000"},
+        {"amount_minor": None, "currency": None},
+        {"id": 4711},
+        {"email": None},
+        {"email": "no address"},
+        {"user_id": 7},
+        {"id": "a#b|c/../d"},
+        {"stage": "x" * 5000},
+    ],
+)
 def test_what_can_be_understood_is_taken(account: Account, words: dict[str, Any]) -> None:
     assert post(deal(**words), signed(deal(**words)))["statusCode"] == 200
     [packet] = account.packets()
@@ -162,6 +218,7 @@ def test_a_secret_store_that_is_down_is_answered_503(account: Account) -> None:
 
 
 # With a clock of our own.
+
 
 class Demo:
     site_words = Site.model_validate(SITES[0][0])
@@ -187,7 +244,12 @@ class Kept:
 def accept(body: bytes, age: timedelta, secrets: Any = (DEALS_SECRET,)) -> Kept:
     kept = Kept()
     request = Request(
-        "POST", "/v1/webhooks/deals/standard", signed(body, at=NOW - age), {"site": "demo"}, {"provider": "standard"}, body=body
+        "POST",
+        "/v1/webhooks/deals/standard",
+        signed(body, at=NOW - age),
+        {"site": "demo"},
+        {"provider": "standard"},
+        body=body,
     )
     doors = Doors(Demo(), kept, lambda *_: None, b"pepper", lambda: NOW, lambda: "new")
     accept_deal(request, doors, lambda site: {"deals_standard": secrets})
@@ -211,7 +273,9 @@ def test_a_secret_that_is_missing_or_broken_proves_nothing(secrets: Any) -> None
         accept(deal(), timedelta(0), secrets)
 
 
-@pytest.mark.parametrize("stamp", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z", True, "soon"])
+@pytest.mark.parametrize(
+    "stamp", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-12-31T23:59:59Z", True, "soon"]
+)
 def test_a_time_outside_the_calendar_is_refused(stamp: Any) -> None:
     with pytest.raises(Refused):
         accept(json.dumps({**WON, "timestamp": stamp}).encode(), timedelta(0))

@@ -38,7 +38,9 @@ def fetch(content: Any, *, form: str = "guide", **more: Any) -> Reply:
 
 
 def test_a_plain_form_is_stored_and_leads_to_the_page_of_thanks(account: Account) -> None:
-    reply = submit({**JANE, "cl_anonymous_id": "jane-on-a-laptop", "cl_page_url": f"{ORIGIN}/guide?utm_source=x&token=y"})
+    reply = submit(
+        {**JANE, "cl_anonymous_id": "jane-on-a-laptop", "cl_page_url": f"{ORIGIN}/guide?utm_source=x&token=y"}
+    )
     assert (reply["statusCode"], reply["headers"]["location"]) == (303, f"{ORIGIN}/thanks.html")
     assert reply["cookies"][0].startswith("_cl_vid=jane-on-a-laptop;")
     [packet] = account.packets()
@@ -61,10 +63,14 @@ def test_fetch_gets_json_with_the_page_of_thanks(account: Account) -> None:
     assert [record["id"] for record in account.records()] == ["demo/form/s-1"]
 
 
-@pytest.mark.parametrize("send", [
-    lambda filled: submit({**JANE, **filled}, cookies=[COOKIE]),
-    lambda filled: fetch({"fields": {**JANE, **filled}}, cookies=[COOKIE]),
-], ids=["plain", "fetch"])
+@pytest.mark.parametrize(
+    "send",
+    [
+        lambda filled: submit({**JANE, **filled}, cookies=[COOKIE]),
+        lambda filled: fetch({"fields": {**JANE, **filled}}, cookies=[COOKIE]),
+    ],
+    ids=["plain", "fetch"],
+)
 def test_spam_gets_the_very_same_answer_and_makes_no_person(account: Account, send: Any) -> None:
     spam, real = send({"cl_website": "https://buy.example"}), send({})
     assert spam == real
@@ -80,13 +86,16 @@ def test_an_empty_trap_is_no_spam(account: Account, box: Any) -> None:
     assert len(account.records()) == 1
 
 
-@pytest.mark.parametrize(("fields", "reason"), [
-    ({**JANE, "company": ""}, "company: is needed"),
-    ({**JANE, "company": " \u3000 "}, "company: is needed"),
-    ({"company": "Northwind KK"}, "email: is needed"),
-    ({**JANE, "email": "jane at example"}, "email: expected an e-mail address"),
-    ({**JANE, "email": "jane@example.jp\x00@"}, "email: expected an e-mail address"),
-])
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({**JANE, "company": ""}, "company: is needed"),
+        ({**JANE, "company": " \u3000 "}, "company: is needed"),
+        ({"company": "Northwind KK"}, "email: is needed"),
+        ({**JANE, "email": "jane at example"}, "email: expected an e-mail address"),
+        ({**JANE, "email": "jane@example.jp\x00@"}, "email: expected an e-mail address"),
+    ],
+)
 def test_a_field_that_is_missing_or_wrong_is_named(account: Account, fields: dict[str, str], reason: str) -> None:
     reply = fetch({"fields": fields})
     assert (reply["statusCode"], said(reply)["reason"]) == (400, reason)
@@ -96,18 +105,21 @@ def test_a_field_that_is_missing_or_wrong_is_named(account: Account, fields: dic
     assert account.items() == []
 
 
-@pytest.mark.parametrize(("headers", "query", "status"), [
-    ({**PAGE, "origin": "https://evil.example"}, {}, 403),
-    ({**PAGE, "origin": "https://evil.example"}, {"writeKey": KEY}, 403),
-    ({**PAGE, "origin": "null"}, {}, 403),
-    ({**PAGE, "origin": "https://" + "e" * 4000}, {}, 403),
-    ({**PAGE, "origin": ""}, {}, 403),
-    ({"content-type": PAGE["content-type"]}, {}, 403),
-    (PAGE, {"writeKey": "pk_nobody_12345678"}, 401),
-    ({**PAGE, "origin": "https://rival.example"}, {}, 404),
-    ({**PAGE, "origin": "null"}, {"writeKey": KEY}, 303),
-    ({"content-type": PAGE["content-type"]}, {"writeKey": KEY}, 303),
-])
+@pytest.mark.parametrize(
+    ("headers", "query", "status"),
+    [
+        ({**PAGE, "origin": "https://evil.example"}, {}, 403),
+        ({**PAGE, "origin": "https://evil.example"}, {"writeKey": KEY}, 403),
+        ({**PAGE, "origin": "null"}, {}, 403),
+        ({**PAGE, "origin": "https://" + "e" * 4000}, {}, 403),
+        ({**PAGE, "origin": ""}, {}, 403),
+        ({"content-type": PAGE["content-type"]}, {}, 403),
+        (PAGE, {"writeKey": "pk_nobody_12345678"}, 401),
+        ({**PAGE, "origin": "https://rival.example"}, {}, 404),
+        ({**PAGE, "origin": "null"}, {"writeKey": KEY}, 303),
+        ({"content-type": PAGE["content-type"]}, {"writeKey": KEY}, 303),
+    ],
+)
 def test_a_form_is_taken_from_pages_of_its_site_or_with_its_key(
     account: Account, headers: dict[str, str], query: dict[str, str], status: int
 ) -> None:
@@ -136,9 +148,16 @@ def test_without_an_id_the_same_fields_are_the_same_submission_and_the_id_tells_
     assert all(name.startswith("demo/form/") and len(name) == len("demo/form/") + 40 for name in ids)
 
 
-@pytest.mark.parametrize(("stated", "kept"), [
-    (["pumps", "valves"], "pumps, valves"), (True, "true"), (41, "41"), (1.5, "1.5"), ("water", "water"),
-])
+@pytest.mark.parametrize(
+    ("stated", "kept"),
+    [
+        (["pumps", "valves"], "pumps, valves"),
+        (True, "true"),
+        (41, "41"),
+        (1.5, "1.5"),
+        ("water", "water"),
+    ],
+)
 def test_boxes_and_numbers_are_read_as_text(account: Account, stated: Any, kept: str) -> None:
     assert fetch({"fields": {**JANE, "industry": stated}})["statusCode"] == 200
     assert account.records()[0]["traits"] == {"industry": kept}
@@ -162,7 +181,9 @@ def test_a_multipart_form_is_told_what_to_send(account: Account) -> None:
     assert "application/x-www-form-urlencoded" in said(reply)["reason"]
 
 
-@pytest.mark.parametrize("body", [b"email=%ff%fe&company=x\xff", b"email=\xff\xfe", "&".join(f"f{n}=1" for n in range(201))])
+@pytest.mark.parametrize(
+    "body", [b"email=%ff%fe&company=x\xff", b"email=\xff\xfe", "&".join(f"f{n}=1" for n in range(201))]
+)
 def test_a_plain_form_that_cannot_be_read_is_refused(account: Account, body: bytes | str) -> None:
     assert submit(body, base64_flag=True)["statusCode"] == 400
     assert account.items() == []
@@ -179,18 +200,37 @@ def test_a_busy_ledger_is_answered_503_to_either_kind(account: Account) -> None:
 
 # Who may be told apart.
 
-@pytest.mark.parametrize(("send", "headers", "linked"), [
-    (lambda h: submit({**JANE, "cl_anonymous_id": "jane"}, headers=h), PAGE, True),
-    (lambda h: submit({**JANE, "cl_anonymous_id": "jane"}, headers=h), {**PAGE, "sec-gpc": "1"}, False),
-    (lambda h: submit({"email": "jane@example.jp", "cl_anonymous_id": "jane"}, headers=h), ASKING, True),
-    (lambda h: submit({"email": "jane@example.jp"}, headers=h, cookies=[COOKIE]), ASKING, False),
-    (lambda h: fetch({"fields": {"email": "jane@example.jp"}, "anonymousId": "jane"}, headers=h), ASKING_FETCH, False),
-    (lambda h: fetch({"fields": {"email": "jane@example.jp"}, "anonymousId": "jane",
-                      "consent": {"analytics": "granted"}}, headers=h), ASKING_FETCH, True),
-    (lambda h: fetch({"fields": JANE, "anonymousId": "jane", "consent": {"analytics_storage": "denied"}}, headers=h),
-     FETCH, False),
-    (lambda h: fetch({"fields": JANE, "anonymousId": "null"}, headers=h), FETCH, False),
-])
+
+@pytest.mark.parametrize(
+    ("send", "headers", "linked"),
+    [
+        (lambda h: submit({**JANE, "cl_anonymous_id": "jane"}, headers=h), PAGE, True),
+        (lambda h: submit({**JANE, "cl_anonymous_id": "jane"}, headers=h), {**PAGE, "sec-gpc": "1"}, False),
+        (lambda h: submit({"email": "jane@example.jp", "cl_anonymous_id": "jane"}, headers=h), ASKING, True),
+        (lambda h: submit({"email": "jane@example.jp"}, headers=h, cookies=[COOKIE]), ASKING, False),
+        (
+            lambda h: fetch({"fields": {"email": "jane@example.jp"}, "anonymousId": "jane"}, headers=h),
+            ASKING_FETCH,
+            False,
+        ),
+        (
+            lambda h: fetch(
+                {"fields": {"email": "jane@example.jp"}, "anonymousId": "jane", "consent": {"analytics": "granted"}},
+                headers=h,
+            ),
+            ASKING_FETCH,
+            True,
+        ),
+        (
+            lambda h: fetch(
+                {"fields": JANE, "anonymousId": "jane", "consent": {"analytics_storage": "denied"}}, headers=h
+            ),
+            FETCH,
+            False,
+        ),
+        (lambda h: fetch({"fields": JANE, "anonymousId": "null"}, headers=h), FETCH, False),
+    ],
+)
 def test_a_form_names_the_person_and_the_browser_only_with_permission(
     account: Account, send: Any, headers: dict[str, str], linked: bool
 ) -> None:
@@ -204,7 +244,9 @@ def test_a_form_names_the_person_and_the_browser_only_with_permission(
 def test_a_consent_given_in_the_form_is_kept_in_our_words(account: Account) -> None:
     fetch({"fields": JANE, "consent": {"ad_storage": "granted", "version": "2026-10", "more": {"x": 1}}})
     assert account.records()[0]["context"]["consent"] == {
-        "ad_storage": "granted", "version": "2026-10", "marketing": "granted",
+        "ad_storage": "granted",
+        "version": "2026-10",
+        "marketing": "granted",
     }
 
 

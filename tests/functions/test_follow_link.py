@@ -1,4 +1,4 @@
-"""GET /l, /o and /u/{token}: a link of our mail leads on, is counted for the right person, and stops mails only by POST."""
+"""GET /l, /o and /u/{token}: a link of our mail leads on, is counted, and stops mails only by POST."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ COOKIE = "_cl_vid=jane-on-a-laptop"
 PATHS = {CLICK: "l", OPEN: "o", UNSUBSCRIBE: "u"}
 
 
-def token(purpose: str = CLICK, *, site: str = "demo", url: str = WHERE, age: timedelta = timedelta(0), keys: Any = None) -> str:
+def token(
+    purpose: str = CLICK, *, site: str = "demo", url: str = WHERE, age: timedelta = timedelta(0), keys: Any = None
+) -> str:
     until = iso(clock.now() + timedelta(days=90) - age)
     mailed = Mailed(site, PERSON, "autumn-pumps", "case-mail", until, url if purpose == CLICK else "")
     return Tokens(keys or doors.link_keys()).sign(purpose, mailed)
@@ -39,7 +41,9 @@ def test_a_click_leads_on_and_is_counted_for_the_person_and_the_browser(account:
     [record] = account.records()
     assert (record["name"], record["ids"]) == ("Email Link Clicked", [PERSON])
     assert record["properties"] == {
-        "loop": "autumn-pumps", "campaign": "case-mail", "link": f"{ORIGIN}/products/pumps",
+        "loop": "autumn-pumps",
+        "campaign": "case-mail",
+        "link": f"{ORIGIN}/products/pumps",
     }
     assert reply["cookies"][0].startswith(f"_cl_vid={record['visitor']}; Max-Age=34128000;")
 
@@ -67,9 +71,13 @@ def test_a_head_request_leads_on_but_names_no_browser(account: Account) -> None:
     assert "visitor" not in record
 
 
-@pytest.mark.parametrize(("site", "url", "headers"), [
-    ("asking", "https://eu.example/", {}), ("demo", WHERE, {"sec-gpc": "1"}),
-])
+@pytest.mark.parametrize(
+    ("site", "url", "headers"),
+    [
+        ("asking", "https://eu.example/", {}),
+        ("demo", WHERE, {"sec-gpc": "1"}),
+    ],
+)
 def test_a_click_names_no_browser_without_permission(
     account: Account, site: str, url: str, headers: dict[str, str]
 ) -> None:
@@ -82,6 +90,7 @@ def test_a_click_names_no_browser_without_permission(
 
 # Unsubscribing.
 
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_asking_to_unsubscribe_shows_a_button_and_changes_nothing(account: Account, method: str) -> None:
     reply = follow(UNSUBSCRIBE, token(UNSUBSCRIBE), method)
@@ -90,11 +99,14 @@ def test_asking_to_unsubscribe_shows_a_button_and_changes_nothing(account: Accou
     assert "Northwind &lt;Pumps&gt;" in reply["body"]
 
 
-@pytest.mark.parametrize(("body", "headers"), [
-    ("List-Unsubscribe=One-Click", {"content-type": "application/x-www-form-urlencoded"}),
-    ("", {}),
-    ("\r\nLi\xff", {"content-type": "multipart/form-data; boundary=x"}),
-])
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        ("List-Unsubscribe=One-Click", {"content-type": "application/x-www-form-urlencoded"}),
+        ("", {}),
+        ("\r\nLi\xff", {"content-type": "multipart/form-data; boundary=x"}),
+    ],
+)
 def test_one_post_unsubscribes_without_cookie_and_without_being_led_elsewhere(
     account: Account, body: str, headers: dict[str, str]
 ) -> None:
@@ -115,6 +127,7 @@ def test_an_unsubscription_that_could_not_be_kept_is_not_confirmed(account: Acco
 
 # When the ledger is busy, and when the link is old.
 
+
 def test_people_are_led_on_whatever_our_tables_do(account: Account) -> None:
     click, picture = token(), token(OPEN)
     account.loses(EVENTS)
@@ -131,23 +144,46 @@ def test_an_expired_link_leads_on_without_credit(account: Account) -> None:
 
 # What we did not sign, or would not sign today.
 
+
 def tampered(name: str) -> tuple[str, str]:
     good = token()
     return {
         "one letter changed": (CLICK, ("B" if good[0] == "A" else "A") + good[1:]),
-        "cut": (CLICK, good[:-1]), "longer": (CLICK, good + "x"), "no signature": (CLICK, good.rpartition(".")[0]),
-        "empty": (CLICK, ""), "no ASCII": (CLICK, "ключ"), "a path": (CLICK, "../../etc/passwd"), "NUL": (CLICK, "\x00"),
-        "another purpose": (CLICK, token(OPEN)), "a click to unsubscribe": (UNSUBSCRIBE, good),
+        "cut": (CLICK, good[:-1]),
+        "longer": (CLICK, good + "x"),
+        "no signature": (CLICK, good.rpartition(".")[0]),
+        "empty": (CLICK, ""),
+        "no ASCII": (CLICK, "ключ"),
+        "a path": (CLICK, "../../etc/passwd"),
+        "NUL": (CLICK, "\x00"),
+        "another purpose": (CLICK, token(OPEN)),
+        "a click to unsubscribe": (UNSUBSCRIBE, good),
         "an old key": (CLICK, token(keys=[b"a key that was taken out of use"])),
-        "a site that is gone": (CLICK, token(site="nobody")), "another site's host": (CLICK, token(site="rival")),
+        "a site that is gone": (CLICK, token(site="nobody")),
+        "another site's host": (CLICK, token(site="rival")),
         "long": (CLICK, "A" * 8000),
     }[name]
 
 
-@pytest.mark.parametrize("name", [
-    "one letter changed", "cut", "longer", "no signature", "empty", "no ASCII", "a path", "NUL", "another purpose",
-    "a click to unsubscribe", "an old key", "a site that is gone", "another site's host", "long",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "one letter changed",
+        "cut",
+        "longer",
+        "no signature",
+        "empty",
+        "no ASCII",
+        "a path",
+        "NUL",
+        "another purpose",
+        "a click to unsubscribe",
+        "an old key",
+        "a site that is gone",
+        "another site's host",
+        "long",
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_link_that_we_did_not_sign_for_this_is_not_found(account: Account, name: str, method: str) -> None:
     purpose, signed = tampered(name)
@@ -157,10 +193,20 @@ def test_a_link_that_we_did_not_sign_for_this_is_not_found(account: Account, nam
     assert account.items(EVENTS) == []
 
 
-@pytest.mark.parametrize("url", [
-    "https://evil.example/", "http://www.northwind.example/", "//evil.example", "https:evil.example", "javascript:alert(1)",
-    f"{ORIGIN}.evil.example/", f"{ORIGIN}@evil.example/", f"{ORIGIN}\\@evil.example/", "https://www.northwind.example:443@x/",
-])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://evil.example/",
+        "http://www.northwind.example/",
+        "//evil.example",
+        "https:evil.example",
+        "javascript:alert(1)",
+        f"{ORIGIN}.evil.example/",
+        f"{ORIGIN}@evil.example/",
+        f"{ORIGIN}\\@evil.example/",
+        "https://www.northwind.example:443@x/",
+    ],
+)
 def test_even_a_good_signature_leads_to_no_host_that_the_site_does_not_list(account: Account, url: str) -> None:
     assert follow(CLICK, token(url=url))["statusCode"] == 404
 

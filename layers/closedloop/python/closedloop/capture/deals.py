@@ -83,7 +83,7 @@ def accept_deal(request: Request, doors: Doors, secrets: Secrets) -> Answer:
     received = doors.now()
     _verify(request, secrets(site.site), received)
     try:
-        message = MESSAGE.validate_json(wire.plain(request.body))
+        message = MESSAGE.validate_json(request.body)
     except ValidationError as error:
         raise BadShape(wire.problem(error)) from error
     deal = message.data

@@ -217,8 +217,9 @@ def _take(
     if secret:
         entry["context"] |= {"agent": ""}
     subject = f"V#{site.site}#{visitor}" if visitor else f"I#{identifier}"
+    entry, clear = wire.without_nul(entry, {identifier: contact})
     doors.facts.append(pack(
-        [(subject, entry, {identifier: contact})], site=site.site, door=Door.FORM, received_at=received,
+        [(subject, entry, clear)], site=site.site, door=Door.FORM, received_at=received,
         headers=kept_headers(request),
     ))
 

@@ -55,6 +55,10 @@ CONSENT_NAMES = (
     ("analytics_storage", "analytics"), ("ad_storage", "marketing"),
     ("analytics", "analytics"), ("marketing", "marketing"),
 )
+CONSENT_KEPT = frozenset((
+    "analytics", "marketing", "analytics_storage", "ad_storage", "ad_user_data", "ad_personalization", "version",
+    "source",
+))
 CONSENT_UPDATED = "Consent Updated"
 # Parameters of a page's address that tell where a visit came from; all others may hold anything and are left out.
 ARRIVAL = frozenset((
@@ -302,6 +306,9 @@ def record(
                     contact[name.lower()] = value[:300]
             else:
                 kept[name] = value if type(value) is str else _kept(value)
+    if traits:
+        # A trait is a word about a person; whole texts would make profiles that no table holds.
+        traits = {name[:100]: value[:500] if isinstance(value, str) else value for name, value in traits.items()}
     identifiers: list[str] = []
     visitor = ""
     if withdraws or not unknown:
@@ -376,11 +383,13 @@ def _subject(site: str, visitor: str, identifiers: list[str], event_id: str, rec
 
 
 def consent_of(stated: Any) -> dict[str, str]:
-    """What was said of consent, in our two words and Google's; what is no plain word is left out.
+    """What was said of consent, in our two words and Google's, with the text's version and where it was said.
 
     Source: Google, "Consent mode": analytics_storage and ad_storage, granted or denied.
     """
-    said = {name[:40]: word[:100] for name, word in list(_mapping(stated).items())[:20] if isinstance(word, str)}
+    said = {
+        name: word[:100] for name, word in _mapping(stated).items() if name in CONSENT_KEPT and isinstance(word, str)
+    }
     for theirs, ours in CONSENT_NAMES:
         if said.get(theirs) in ("granted", "denied"):
             said[ours] = said[theirs] if theirs == ours else said.get(ours, said[theirs])
@@ -443,7 +452,7 @@ def kept_context(context: Mapping[str, Any]) -> dict[str, Any]:
     for name in CONTEXT_FIELDS:
         value = context.get(name)
         if isinstance(value, str) and value:
-            kept[name] = value[:100]
+            kept[name] = _unnamed(value[:100])
     campaign = _mapping(context.get("campaign"))
     if campaign:
         kept["campaign"] = {
@@ -536,8 +545,14 @@ def _held(
     text = json.dumps([entry, contact], ensure_ascii=False, separators=(",", ":"))
     if len(text) > EVENT_BYTES // 4 and len(_bytes(event)) > EVENT_BYTES:
         raise TooLarge(f"an event is over {EVENT_BYTES // 1024} KB")
-    if "\\u0000" in text:
-        entry, contact = json.loads(NUL.sub(r"\1", text))
+    return without_nul(entry, contact) if "\\u0000" in text else (entry, contact)
+
+
+def without_nul(
+    entry: dict[str, Any], contact: dict[str, dict[str, str]]
+) -> tuple[dict[str, Any], dict[str, dict[str, str]]]:
+    """A record and its contact without U+0000, which databases and their readers stumble over."""
+    entry, contact = json.loads(NUL.sub(r"\1", json.dumps([entry, contact], ensure_ascii=False)))
     return entry, contact
 
 
