@@ -1,0 +1,200 @@
+"""select, decide, perform, close: a run moves people and mails them once, and the same run again changes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import date
+from typing import Any
+from urllib.request import urlopen
+
+import pytest
+
+from closedloop.capture.links import UNSUBSCRIBE, Tokens
+from closedloop.loops.definition import Loop
+from closedloop.loops.flow import perform_shard
+from closedloop.runtime import clock, doors
+from closedloop.runtime.mail import SesMailer
+from functions.close_run import handler as close_run
+from functions.decide_stages import handler as decide_stages
+from functions.follow_link import handler as follow_link
+from functions.perform_actions import handler as perform_actions
+from functions.project_profiles import handler as project_profiles
+from functions.select_people import handler as select_people
+from tests.functions.conftest import STATE, Account
+from tests.functions.gateway import Context, a_request
+from tests.functions.streams import a_batch
+from tests.functions.test_project_profiles import a_packet, stored
+
+LOOP = {
+    "loop": "autumn-pumps",
+    "sites": ["demo"],
+    "strategy": "Win water works",
+    "period": {"start": date(2026, 1, 1), "end": date(2099, 12, 31)},
+    "currency": "JPY",
+    "objectives": [{"metric": "deals_won", "target": 3, "by": date(2099, 12, 31)}],
+    "stages": ["research", "problem"],
+    "campaigns": [
+        {"name": "search-ads", "stage": "research", "touchpoint": "ad"},
+        {
+            "name": "case-mail",
+            "stage": "problem",
+            "touchpoint": "email",
+            "mail": {
+                "subject": "How {{ first_name }} saves",
+                "text": "Dear {{ first_name }},\n{{ link }}\n",
+                "link": "https://www.northwind.example/cases",
+            },
+        },
+    ],
+    "gates": [
+        {"name": "interested", "from": "research", "to": "problem", "when": {"did": {"event": "Form Submitted"}}}
+    ],
+}
+
+
+@pytest.fixture
+def mailing(account: Account, machine: Any) -> Iterator[Account]:
+    """A loop with one mail, and a sender that SES knows."""
+    account.client("sesv2").create_email_identity(EmailIdentity="pumps@northwind.example")
+    account.state.put_loop(Loop.model_validate(LOOP), clock.now())
+    account.mails_before = 0
+    account.mails_before = len(sent(account))
+    yield account
+    account.client("sesv2").delete_email_identity(EmailIdentity="pumps@northwind.example")
+
+
+def people(account: Account, *names: str, event: str = "Form Submitted") -> None:
+    """People who filled in a form, folded."""
+    packets = [
+        a_packet(name, event=event, contact=f"{name}@example.jp", id=f"demo/form/{name}/{event}") for name in names
+    ]
+    for packet, name in zip(packets, names, strict=True):
+        packet.contact[f"email:{name}"]["first_name"] = name.title()  # type: ignore[index]
+    assert project_profiles.handle(a_batch(stored(account, packets)), Context()) == {"batchItemFailures": []}
+
+
+def run(name: str, **words: Any) -> dict[str, Any]:
+    """One run of the workflow, task by task as the state machine calls them."""
+    selected = select_people.handle({"run": name, "at": "2026-11-24T06:10:00.000Z", **words}, Context())
+    if selected["outcome"] == "nobody":
+        return selected
+    shards = json.loads(doors.lake().get(selected["manifest"]))
+    for shard in shards:
+        assert decide_stages.handle(shard, Context())["outcome"] == "decided"
+        assert perform_actions.handle(shard, Context())["outcome"] == "performed"
+    return close_run.handle({"run": name}, Context())
+
+
+def sent(account: Account) -> list[Mapping[str, Any]]:
+    """The mails that left, as the imitation of SES kept them."""
+    with urlopen(f"{account.url}/moto-api/data.json") as answer:
+        return list(json.load(answer)["ses"].get("Message", ()))[account.mails_before :]
+
+
+def outcomes(account: Account) -> list[str]:
+    return sorted(item["outcome"]["S"] for item in account.items(STATE) if item["sk"]["S"].startswith("M#"))
+
+
+def decided(account: Account) -> list[dict[str, Any]]:
+    """Everything that was decided or done, without the mark of when it is due."""
+    return sorted(
+        (item for item in account.items(STATE) if item["sk"]["S"][:2] in ("T#", "V#", "A#", "M#", "PO")),
+        key=lambda item: (item["pk"]["S"], item["sk"]["S"]),
+    )
+
+
+def test_a_run_moves_people_mails_them_once_and_balances(mailing: Account) -> None:
+    people(mailing, "jane", "ken")
+    people(mailing, "mia", event="Seen")
+    closed = run("tick-1")
+    assert (closed["outcome"], closed["selected"]) == ("balanced", 3)
+    assert closed["counts"]["moved"] + closed["counts"]["held"] == 3
+    assert closed["mails"] == {"sent": 2}
+    assert len(sent(mailing)) == 2
+    assert outcomes(mailing) == ["sent", "sent"]
+
+
+def test_the_same_run_again_and_a_later_one_change_nothing(mailing: Account) -> None:
+    people(mailing, "jane")
+    run("tick-1")
+    before = decided(mailing)
+    assert run("tick-1", persons=[before[0]["pk"]["S"].removeprefix("P#")])["outcome"] == "balanced"
+    assert run("tick-2")["outcome"] == "nobody"
+    assert decided(mailing) == before
+    assert len(sent(mailing)) == 1
+
+
+class Post:
+    """SES's client, as the mailer sees it: keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.mails: list[dict[str, Any]] = []
+
+    def send_email(self, **mail: Any) -> dict[str, str]:
+        self.mails.append(mail)
+        return {"MessageId": f"m-{len(self.mails)}"}
+
+
+def test_a_mail_carries_both_headers_of_unsubscribing_and_its_link_stops_the_mails(mailing: Account) -> None:
+    people(mailing, "jane")
+    selected = select_people.handle({"run": "tick-1"}, Context())
+    assert selected["selected"] == 1
+    decide_stages.handle({"run": "tick-1", "shard": 0}, Context())
+    post = Post()
+    perform_shard("tick-1", 0, doors.state(), doors.runs(), replace(doors.mail(), mailer=SesMailer(post)))
+    [mail] = post.mails
+    assert mail["Destination"] == {"ToAddresses": ["jane@example.jp"]}
+    simple = mail["Content"]["Simple"]
+    assert simple["Subject"]["Data"] == "How Jane saves"
+    headers = {header["Name"]: header["Value"] for header in simple["Headers"]}
+    assert headers["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    link, mailto = headers["List-Unsubscribe"].split(", ")
+    assert mailto == "<mailto:pumps@northwind.example?subject=unsubscribe>"
+    assert link.startswith("<https://c.northwind.example/u/")
+    token = link.strip("<>").rpartition("/")[2]
+    assert "jane" not in token
+    assert Tokens(doors.link_keys()).read(UNSUBSCRIBE, token).campaign == "case-mail"
+
+    asked = a_request("POST", f"/u/{token}", "List-Unsubscribe=One-Click", parts={"token": token})
+    assert follow_link.handle(asked, Context())["statusCode"] == 200
+    fresh = [item for item in mailing.items() if item["door"]["S"] == "link"]
+    project_profiles.handle(a_batch(fresh), Context())
+    assert [item["reason"]["S"] for item in mailing.items(STATE) if item["sk"]["S"] == "SUPPRESSED"] == ["unsubscribed"]
+
+
+@pytest.mark.parametrize("event", ["Email Unsubscribed", "Email Marked As Spam", "Email Bounced"])
+def test_a_suppressed_address_gets_nothing(mailing: Account, event: str) -> None:
+    people(mailing, "jane")
+    people(mailing, "jane", event=event)
+    mailing.state.suppress("email:ken", "manual", clock.now())
+    people(mailing, "ken")
+    closed = run("tick-1")
+    assert closed["outcome"] == "balanced"
+    assert closed["mails"] == {"failed": 2}
+    assert sent(mailing) == []
+    assert outcomes(mailing) == ["failed", "failed"]
+
+
+def test_an_address_suppressed_between_the_decision_and_the_mail_gets_nothing(mailing: Account) -> None:
+    people(mailing, "jane")
+    select_people.handle({"run": "tick-1"}, Context())
+    decide_stages.handle({"run": "tick-1", "shard": 0}, Context())
+    mailing.state.suppress("email:jane", "manual", clock.now())
+    perform_actions.handle({"run": "tick-1", "shard": 0}, Context())
+    assert sent(mailing) == []
+
+
+def test_a_run_with_nobody_to_decide_about_says_so(mailing: Account) -> None:
+    assert run("tick-1") == {"outcome": "nobody", "run": "tick-1", "selected": 0}
+
+
+def test_no_address_stands_in_the_files_of_a_run_or_in_a_log(
+    mailing: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    people(mailing, "jane")
+    run("tick-1")
+    files = b"".join(mailing.texts_of("the-lake").values())
+    assert b"jane@" not in files
+    assert "jane@" not in capsys.readouterr().out
