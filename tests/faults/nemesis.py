@@ -20,7 +20,7 @@ class Killed(BaseException):
 class Nemesis:
     """Stands before every call of a function; at rest it lets everything through.
 
-    Shapes: `boundary` is the point at which this life ends: before call n is 2n, after it 2n+1; none ends it itself.
+    Shapes: `meanwhile` is what another function does between two calls of this one; `boundary` is the point at which this life ends: before call n is 2n, after it 2n+1; none ends it itself.
     Each life that ends moves the next end one boundary further, until a life is too short for it.
     """
 
@@ -30,6 +30,8 @@ class Nemesis:
         self.throttle, self.lose = 0.04, 0.02
         self.boundary: int | None = None
         self.kills: list[int] = []
+        self.overlaps = 0
+        self.meanwhile: Callable[[], None] | None = None
         self._walk = seed % 7
         self._passed = 0
 
@@ -75,6 +77,12 @@ class Nemesis:
         if self._passed == self.boundary:
             raise Killed
         self._passed += 1
+        if self.meanwhile is not None and self.rng.random() < 0.006:
+            # Another function comes between these two calls, and is done before the second.
+            other, self.meanwhile, self.at_rest = self.meanwhile, None, True
+            other()
+            self.meanwhile, self.at_rest = other, False
+            self.overlaps += 1
 
 
 class Disturbed:

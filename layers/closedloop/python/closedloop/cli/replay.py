@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -11,8 +11,12 @@ import typer
 from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, Outputs, Stage, named
 from closedloop.errors import ClosedLoopError
-from closedloop.profiles.check import Checked, check
+from closedloop.lake import layout
+from closedloop.profiles.check import Checked, check, is_stale
+from closedloop.profiles.profile import Profile
 from closedloop.runtime import clock, doors
+
+POLL_S = 1.0
 
 
 class NotCaughtUp(ClosedLoopError):
@@ -59,21 +63,36 @@ def replay(
 
 
 def caught_up(wait_s: float) -> Standing:
-    """Compare, again and again while there is time, until nothing is behind."""
+    """Compare until nothing is behind or the time is over; while waiting, only what is behind is asked again."""
     deadline = clock.past(wait_s)
-    with console.ERR.status("holding the live profiles and the lake against the ledger") as status:
+    with console.err().status("holding the live profiles and the lake against the ledger") as status:
         while True:
             standing = _standing()
             if not standing.behind or clock.is_past(deadline):
                 return standing
-            status.update(standing.behind)
-            clock.sleep(0.5)
+            while standing.behind and not clock.is_past(deadline):
+                status.update(standing.behind)
+                clock.sleep(POLL_S)
+                standing = _again(standing)
+
+
+def _live(person: str) -> Profile | None:
+    return doors.state().profile(person).profile
 
 
 def _standing() -> Standing:
-    state = doors.state()
-    found = check(doors.ledger().every_packet(), lambda person: state.profile(person).profile, doors.sites())
+    found = check(doors.ledger().every_packet(), _live, doors.sites())
     decisions = Counter(
-        row["outcome"] if "|M#" in row["id"] else row["kind"] for row in state.every_decision()
+        row["outcome"] if "|M#" in row["id"] else row["kind"] for row in doors.state().every_decision()
     )
-    return Standing(found, decisions, *doors.archived())
+    archived = doors.archived()
+    return Standing(found, decisions, archived.count(layout.EVENTS), archived.count(layout.DECISIONS))
+
+
+def _again(standing: Standing) -> Standing:
+    stale = tuple(profile for profile in standing.found.stale if is_stale(profile, _live))
+    archived = doors.archived()
+    return replace(
+        standing, found=replace(standing.found, stale=stale), archived_events=archived.count(layout.EVENTS),
+        archived_decisions=archived.count(layout.DECISIONS),
+    )

@@ -32,12 +32,20 @@ def archive_packets(packets: Sequence[Packet], sites: Mapping[str, Site], first:
     return sum(len(rows) for rows in days.values())
 
 
-def archived_ids(files: Files, prefix: str) -> set[str]:
-    """The ids of all events, or decisions, that the lake holds."""
-    found: set[str] = set()
-    for key in files.keys(prefix):
-        found.update(json.loads(line)["id"] for line in gzip.decompress(files.get(key)).splitlines())
-    return found
+class Archived:
+    """The ids that the lake holds; asked again, it reads only the objects that are new."""
+
+    def __init__(self, files: Files) -> None:
+        self._files = files
+        self._ids: dict[str, dict[str, set[str]]] = {}
+
+    def count(self, prefix: str) -> int:
+        """How many distinct events or decisions lie under a prefix now."""
+        seen = self._ids.setdefault(prefix, {})
+        for key in self._files.keys(prefix):
+            if key not in seen:
+                seen[key] = {json.loads(line)["id"] for line in gzip.decompress(self._files.get(key)).splitlines()}
+        return len(set().union(*seen.values()))
 
 
 def archive_rows(prefix: str, rows: Sequence[Mapping[str, Any]], first: str, files: Files) -> None:

@@ -17,7 +17,7 @@ from closedloop.sites.definition import Site
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """How the live profiles stand: persons in the ledger, and the ids of those whose profile is another.
+    """How the live profiles stand: persons in the ledger, and what those whose live profile is another should have.
 
     Units: `events` counts distinct ids.
     """
@@ -25,7 +25,7 @@ class Checked:
     events: int
     packets: int
     persons: int
-    stale: tuple[str, ...]
+    stale: tuple[Profile, ...]
 
 
 def folded(packets: Iterable[Packet], sites: Mapping[str, Site]) -> tuple[Iterator[Profile], int, int]:
@@ -56,13 +56,18 @@ def folded(packets: Iterable[Packet], sites: Mapping[str, Site]) -> tuple[Iterat
     return profiles(), len(every), len({event.id for event in events})
 
 
+def is_stale(profile: Profile, live: Callable[[str], Profile | None]) -> bool:
+    """Whether the live profile of a person is another than the one folded."""
+    stored = live(profile.person)
+    return stored is None or stored.as_text() != profile.as_text()
+
+
 def check(packets: Iterable[Packet], live: Callable[[str], Profile | None], sites: Mapping[str, Site]) -> Checked:
     """Fold everybody anew and hold each against the live profile."""
     profiles, packet_count, event_count = folded(packets, sites)
     persons, stale = 0, []
     for profile in profiles:
         persons += 1
-        stored = live(profile.person)
-        if stored is None or stored.as_text() != profile.as_text():
-            stale.append(profile.person)
+        if is_stale(profile, live):
+            stale.append(profile)
     return Checked(event_count, packet_count, persons, tuple(stale))

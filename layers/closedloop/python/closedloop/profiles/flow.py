@@ -120,13 +120,15 @@ def refold(
     Shapes: the profile (None while there is nothing to fold), whether it changed, and the person's strong nodes.
     Errors: ProfileMoved after five rounds against others.
     """
-    for _ in range(ROUNDS):
-        nearby = gather(node, state)
-        person = person_id(anchor_of(nearby.strong))
+    # Most people have one strong node and are named after it; whoever is not is read again under the right name.
+    person = person_id(node)
+    for _ in range(ROUNDS + 1):
         stored = state.profile(person)
-        held = state.contact(person)
+        held = state.contact(person) if stored.version else {}
         nearby = gather(node, state)
-        if stored.moved_to or person_id(anchor_of(nearby.strong)) != person:
+        named = person_id(anchor_of(nearby.strong))
+        if stored.moved_to or named != person:
+            person = named
             continue
         profile, contact = read_person(nearby, ledger, sites)
         if profile is None:

@@ -20,6 +20,7 @@ from closedloop.store.signed import DYNAMODB, SECRETS, Credentials, Service, Sig
 if TYPE_CHECKING:
     from closedloop.capture.flow import Doors
     from closedloop.capture.wire import Bad
+    from closedloop.lake.archive import Archived
     from closedloop.lake.files import Files
     from closedloop.lake.runs import RunFiles
     from closedloop.loops.definition import Loop
@@ -285,12 +286,12 @@ def dead_letters(prefix: str) -> dict[str, int]:
     return waiting
 
 
-def archived() -> tuple[int, int]:
-    """How many distinct events and decisions the lake holds; for an operator's checks."""
-    from closedloop.lake import layout
-    from closedloop.lake.archive import archived_ids
+@cache
+def archived() -> Archived:
+    """What the lake holds; for an operator's checks."""
+    from closedloop.lake.archive import Archived
 
-    return len(archived_ids(lake(), layout.EVENTS)), len(archived_ids(lake(), layout.DECISIONS))
+    return Archived(lake())
 
 
 def start_transitions(name: str, content: Mapping[str, Any]) -> bool:

@@ -1,0 +1,189 @@
+"""Somebody known by a number tells an address: one person, who goes on where they stood and is mailed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from closedloop.events.packet import Packet
+from closedloop.identity.evidence import Link
+from closedloop.identity.persons import ids_of
+from closedloop.lake.files import Files
+from closedloop.lake.runs import RunFiles
+from closedloop.loops.actions import Links, WrittenMail
+from closedloop.loops.decide import Position
+from closedloop.loops.flow import MailDoors, decide_shard, furthest, perform_shard, select
+from closedloop.profiles.flow import project, refold
+from closedloop.store.calls import Dynamo
+from closedloop.store.ledger import Ledger
+from closedloop.store.state import State
+from tests.builders import JANE, SITE, a_form, a_loop, a_packet, a_record, a_site, address, minutes, user
+
+SITES = {SITE: a_site()}
+LOOP = a_loop()
+NUMBER = user()
+NOW_ID, FORMER = ids_of([JANE, NUMBER])
+CONTACT = {JANE: {"email": "jane@acme.example"}}
+
+
+class There:
+    """Projector and workflow, one after the other, with a post that notes what it sent."""
+
+    def __init__(self, dynamo: Dynamo, tables: tuple[str, str], files: Files) -> None:
+        self.state = State(dynamo, tables[1])
+        self.ledger = Ledger(dynamo, tables[0], lambda attempt: None)
+        self.runs = RunFiles(files)
+        self.mails: list[tuple[str, str]] = []
+
+    def send(self, mail: WrittenMail) -> str:
+        self.mails.append((mail.to, mail.tags["campaign"]))
+        return "m-1"
+
+    def tell(self, *packets: Packet) -> None:
+        self.ledger.append(packets)
+        arrived = [(str(number), packet, packet.events) for number, packet in enumerate(packets)]
+        assert project(arrived, self.state, self.ledger, SITES, lambda: minutes(60)).again == set()
+
+    def decide(self, at: datetime = minutes(90)) -> dict[str, Any]:
+        selected = select("tick", (), self.state, self.runs, at)
+        if selected["outcome"] == "nobody":
+            return {}
+        return decide_shard("tick", 0, self.state, self.runs, [LOOP], SITES, at)["counts"]
+
+    def perform(self) -> dict[str, int]:
+        links: Callable[..., Links] = lambda *_: Links("https://go", "https://seen", "https://stop")  # noqa: E731
+        doors = MailDoors(self, links, {LOOP.loop: LOOP}, SITES, lambda: minutes(91))
+        performed: dict[str, int] = perform_shard("tick", 0, self.state, self.runs, doors)["counts"]
+        return performed
+
+    def moves(self, person: str) -> list[tuple[str, str]]:
+        return [
+            (row["from_stage"], row["to_stage"]) for row in self.state.decisions(person) if row["kind"] == "transition"
+        ]
+
+
+@pytest.fixture
+def there(dynamo: Dynamo, tables: tuple[str, str], files: Files) -> There:
+    return There(dynamo, tables, files)
+
+
+def by_number() -> Packet:
+    """The customer with the number looked at a pump."""
+    return a_packet(a_record("e1", ids=[NUMBER], at=minutes(1)))
+
+
+def both_told() -> Packet:
+    """One form names the address and the number."""
+    return a_packet(a_form(ids=[JANE, NUMBER], at=minutes(2)), contact=CONTACT, received_at=minutes(2))
+
+
+def test_they_go_on_where_they_stood_and_enter_no_second_time(there: There) -> None:
+    there.tell(by_number())
+    there.decide()
+    there.perform()
+    assert there.moves(FORMER) == [("", "research"), ("research", "problem")]
+    there.tell(both_told())
+    there.decide()
+    assert there.moves(NOW_ID) == [("problem", "proposal")]
+    assert there.moves(FORMER) == [("", "research"), ("research", "problem")]
+    assert there.state.position(NOW_ID, "autumn").unit == FORMER
+
+
+def test_with_nothing_new_to_decide_nothing_is_written(there: There) -> None:
+    there.tell(by_number())
+    there.decide()
+    there.tell(a_packet(a_record("e2", "identify", ids=[JANE, NUMBER], at=minutes(2)), contact=CONTACT))
+    assert there.decide()["moved"] == 0
+    assert there.decide() == {} or there.moves(NOW_ID) == []
+
+
+def test_a_mail_that_waited_under_the_number_goes_to_the_address_once(there: There) -> None:
+    there.tell(by_number())
+    there.decide()
+    there.tell(both_told())
+    there.decide()
+    assert there.perform() == {"sent": 3}
+    assert sorted(there.mails) == [("jane@acme.example", name) for name in ("guide", "offer", "welcome")]
+    there.decide()
+    assert there.decide() == {}
+
+
+def test_a_mail_that_both_wait_for_goes_out_once(there: There) -> None:
+    there.tell(by_number(), a_packet(a_record("e2", ids=[JANE], at=minutes(2)), contact=CONTACT))
+    there.decide()
+    assert there.moves(FORMER) == there.moves(NOW_ID) == [("", "research"), ("research", "problem")]
+    there.tell(both_told())
+    there.decide()
+    there.perform()
+    assert sorted(campaign for _, campaign in there.mails) == ["guide", "offer", "welcome"]
+
+
+def test_a_run_that_selected_the_former_id_decides_nothing_about_it(there: There) -> None:
+    there.tell(by_number())
+    select("tick", (), there.state, there.runs, minutes(90))
+    there.tell(both_told())
+    assert decide_shard("tick", 0, there.state, there.runs, [LOOP], SITES, minutes(90))["counts"]["unchanged"] == 1
+    assert there.state.decisions(FORMER) == []
+
+
+def test_a_slow_fold_of_the_number_alone_cannot_write_it_again(there: There) -> None:
+    class Slow(State):
+        """Reads the number's profile and evidence; before it goes on, the address is told."""
+
+        late = False
+
+        def links(self, node: str) -> list[Link]:
+            found = super().links(node)
+            if not self.late:
+                self.late = True
+                there.tell(both_told())
+            return found
+
+    there.ledger.append([by_number()])
+    slow = Slow(there.state._dynamo, there.state._table)
+    profile, _, _ = refold(NUMBER, slow, there.ledger, SITES, lambda: minutes(60))
+    assert slow.late
+    assert profile is not None
+    assert profile.person == NOW_ID
+    assert there.state.profile(FORMER).moved_to == NOW_ID
+
+
+def test_a_third_id_that_comes_later_leads_on_from_both(there: There) -> None:
+    second = min(address(f"jane{number}@acme.example") for number in range(50))
+    assert second < JANE
+    there.tell(by_number())
+    there.decide()
+    there.tell(both_told())
+    there.tell(a_packet(a_record("e3", "identify", ids=[second, NUMBER], at=minutes(3))))
+    now_id = ids_of([second, JANE, NUMBER])[0]
+    assert there.state.profile(FORMER).moved_to == NOW_ID
+    assert there.state.profile(NOW_ID).moved_to == now_id
+    there.decide()
+    assert there.moves(now_id) == [("problem", "proposal")]
+    assert sorted(there.state.people(SITE)) == [now_id]
+
+
+# The rule by itself.
+
+OUTSIDE = Position("p_now", "autumn")
+
+
+@pytest.mark.parametrize(
+    ("stages", "stage"),
+    [
+        (("", "problem", "research"), "problem"), (("proposal", "problem"), "proposal"), (("research", "proposal"), "proposal"),
+        (("", ""), ""), (("proposal", "excluded"), "excluded"), (("excluded", "customer"), "excluded"),
+    ],
+)
+def test_the_furthest_place_counts_and_exclusion_stands(stages: tuple[str, ...], stage: str) -> None:
+    positions = [
+        replace(OUTSIDE, person=f"p_{number}", stage=name, version=number + 3, unit=f"u_{number}")
+        for number, name in enumerate(stages)
+    ]
+    found = furthest(positions, LOOP)
+    assert (found.person, found.stage, found.version) == ("p_0", stage, 3)
+    assert found.unit == f"u_{stages.index(stage)}"
