@@ -43,7 +43,9 @@ def a_world(seed: int) -> list[Fact]:
     rng = random.Random(seed)
     facts: list[Fact] = []
 
-    def fact(record: Mapping[str, Any], door: Door = Door.BEACON, agent: str = CHROME, contact: Contact | None = None) -> None:
+    def fact(
+        record: Mapping[str, Any], door: Door = Door.BEACON, agent: str = CHROME, contact: Contact | None = None
+    ) -> None:
         facts.append(Fact({**record, "id": f"northwind/{door}/{len(facts):03d}"}, door, agent, contact or {}))
 
     def pages(visitor: str, count: int, agent: str = CHROME) -> None:
@@ -70,7 +72,11 @@ def a_world(seed: int) -> list[Fact]:
     form("ken", "office-pc", at=100)
     form("li", "office-pc", at=200)
     clicked = a_record(
-        type="track", name=names.EMAIL_CLICKED, ids=[address("ken@acme.example")], at=minutes(150), visitor="jane-laptop",
+        type="track",
+        name=names.EMAIL_CLICKED,
+        ids=[address("ken@acme.example")],
+        at=minutes(150),
+        visitor="jane-laptop",
         context={"method": "GET"},
     )
     fact(clicked, Door.LINK)

@@ -28,7 +28,12 @@ def url() -> Iterator[str]:
 def dynamo(url: str) -> Iterator[Dynamo]:
     """The signing client, undisturbed."""
     signed = SignedClient(
-        DYNAMODB, engines.REGION, url, lambda: Credentials(engines.KEY, engines.SECRET), lambda: NOW, lambda attempt: None
+        DYNAMODB,
+        engines.REGION,
+        url,
+        lambda: Credentials(engines.KEY, engines.SECRET),
+        lambda: NOW,
+        lambda attempt: None,
     )
     yield signed
     signed.close()

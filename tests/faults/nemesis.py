@@ -79,9 +79,11 @@ class Nemesis:
         self._passed += 1
         if self.meanwhile is not None and self.rng.random() < 0.006:
             # Another function comes between these two calls, and is done before the second.
-            other, self.meanwhile, self.at_rest = self.meanwhile, None, True
+            other, kept = self.meanwhile, (self._passed, self.boundary)
+            self.meanwhile, self.at_rest = None, True
             other()
             self.meanwhile, self.at_rest = other, False
+            self._passed, self.boundary = kept
             self.overlaps += 1
 
 

@@ -103,10 +103,16 @@ class Installation:
             by_door[fact.subject, fact.door, fact.agent].append(fact)
         for group in by_door.values():
             contact = {identifier: fields for fact in group for identifier, fields in fact.contact.items()}
-            packets.append(a_packet(
-                *(fact.record for fact in group), subject=group[0].subject, door=group[0].door, agent=group[0].agent,
-                contact=contact, received_at=self.now(),
-            ))
+            packets.append(
+                a_packet(
+                    *(fact.record for fact in group),
+                    subject=group[0].subject,
+                    door=group[0].door,
+                    agent=group[0].agent,
+                    contact=contact,
+                    received_at=self.now(),
+                )
+            )
         while not self._is_acknowledged(packets):
             pass
 
@@ -144,8 +150,11 @@ class Installation:
         self._run += 1
         run = f"tick-{self._run}"
         doors = MailDoors(
-            mailer=self.post, links=lambda *_: Links("https://go", "https://seen", "https://stop"), loops={LOOP.loop: LOOP},
-            sites=SITES, now=self.now,
+            mailer=self.post,
+            links=lambda *_: Links("https://go", "https://seen", "https://stop"),
+            loops={LOOP.loop: LOOP},
+            sites=SITES,
+            now=self.now,
         )
         selected = self.insist(lambda: select(run, (), self.state, self.runs, self.now()))
         if selected is None or selected["outcome"] == "nobody":
@@ -258,7 +267,9 @@ def check_history(profile: Profile, state: State, loop: Loop, now: datetime) -> 
                 assert reached in (None, move["from_stage"])
                 reached = move["to_stage"]
                 if move["from_stage"]:
-                    (verdict,) = (row for row in versions[version] if row["gate"] == move["gate"] and row["kind"] == "verdict")
+                    (verdict,) = (
+                        row for row in versions[version] if row["gate"] == move["gate"] and row["kind"] == "verdict"
+                    )
                     assert verdict["outcome"] == "advance"
         assert (reached or "") in ("", position.stage)
     assert not decide(loop, profile, furthest(positions, loop), now).changes
@@ -284,7 +295,9 @@ def check_mails(model: Model, there: Installation) -> None:
     assert not [mail for mail, times in mails.items() if times > 1]
     assert there.post.sent_in_vain == []
     for profile in model.profiles.values():
-        ended = [row for person in ids_of(profile.nodes) for row in there.calm_state.decisions(person) if "|M#" in row["id"]]
+        ended = [
+            row for person in ids_of(profile.nodes) for row in there.calm_state.decisions(person) if "|M#" in row["id"]
+        ]
         told = Counter((row["campaign"], row["outcome"] in ("sent", "unknown")) for row in ended)
         for (person, campaign), times in mails.items():
             if person == profile.person:
@@ -307,7 +320,8 @@ def an_address_with_it(visitor: str, number: str, mail: str) -> Packet:
     return a_packet(
         a_form(f"{visitor}-2", ids=ids, at=minutes(2), visitor=visitor),
         a_record(f"{visitor}-3", "track", EMAIL_UNSUBSCRIBED, minutes(3), ids=ids, visitor=visitor),
-        contact={ids[0]: {"email": mail}}, received_at=minutes(5),
+        contact={ids[0]: {"email": mail}},
+        received_at=minutes(5),
     )
 
 
@@ -325,7 +339,9 @@ def test_a_projection_killed_at_any_call_and_delivered_again_ends_in_the_same_st
         ledger.append([first, second])
         nemesis.boundary = None
         project([("1", first, first.events)], state, ledger, SITES, lambda: minutes(10))
-        died = nemesis.dies_at(boundary, lambda: project([("2", second, second.events)], state, ledger, SITES, lambda: minutes(10)))
+        died = nemesis.dies_at(
+            boundary, lambda: project([("2", second, second.events)], state, ledger, SITES, lambda: minutes(10))
+        )
         nemesis.boundary = None
         result = project([("2", second, second.events)], state, ledger, SITES, lambda: minutes(10))
         now_id, former = ids_of([address(mail), user(number)])

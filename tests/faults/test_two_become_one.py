@@ -175,8 +175,12 @@ OUTSIDE = Position("p_now", "autumn")
 @pytest.mark.parametrize(
     ("stages", "stage"),
     [
-        (("", "problem", "research"), "problem"), (("proposal", "problem"), "proposal"), (("research", "proposal"), "proposal"),
-        (("", ""), ""), (("proposal", "excluded"), "excluded"), (("excluded", "customer"), "excluded"),
+        (("", "problem", "research"), "problem"),
+        (("proposal", "problem"), "proposal"),
+        (("research", "proposal"), "proposal"),
+        (("", ""), ""),
+        (("proposal", "excluded"), "excluded"),
+        (("excluded", "customer"), "excluded"),
     ],
 )
 def test_the_furthest_place_counts_and_exclusion_stands(stages: tuple[str, ...], stage: str) -> None:
