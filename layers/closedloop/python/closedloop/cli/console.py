@@ -11,8 +11,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-OUT = Console(soft_wrap=True)
-ERR = Console(stderr=True, soft_wrap=True)
+
+def out() -> Console:
+    """Where results go; without colours under NO_COLOR, or where nobody looks."""
+    return Console(soft_wrap=True)
+
+
+def err() -> Console:
+    """Where progress and errors go."""
+    return Console(stderr=True, soft_wrap=True)
 
 
 def as_json(content: Any) -> None:
@@ -27,7 +34,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
         shown.add_column(column)
     for row in rows:
         shown.add_row(*("" if cell is None else str(cell) for cell in row))
-    OUT.print(shown)
+    out().print(shown)
 
 
 def facts(title: str, content: Mapping[str, object]) -> None:
@@ -39,7 +46,8 @@ def facts(title: str, content: Mapping[str, object]) -> None:
 def progress(what: str, total: float | None) -> Iterator[Progress]:
     """A progress bar on standard error; its one task is the first."""
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=ERR, transient=False
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=err(),
+        transient=False,
     )
     with bar:
         bar.add_task(what, total=total)

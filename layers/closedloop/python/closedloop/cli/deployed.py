@@ -15,7 +15,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would change; change nothing.")]
 Stage = Annotated[str | None, typer.Option(help="A stage in AWS: dev, stg or prod.", envvar="CLOSEDLOOP_STAGE")]
 Outputs = Annotated[
-    Path | None, typer.Option(help="outputs.json of a local run; .local/outputs.json when left out.", envvar="CLOSEDLOOP_OUTPUTS")
+    Path | None,
+    typer.Option(help="outputs.json of a local run; .local/outputs.json when left out.", envvar="CLOSEDLOOP_OUTPUTS"),
 ]
 
 

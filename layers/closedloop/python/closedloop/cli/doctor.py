@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,25 +45,29 @@ def _findings(stage: str | None, outputs: Path | None) -> list[Finding]:
     try:
         where = named(stage, outputs)
     except ClosedLoopError as error:
-        return [Finding("deployment", False, str(error), "start one with `make run`, or deploy and name it with --stage")]
+        remedy = "start one with `make run`, or deploy and name it with --stage"
+        return [Finding("deployment", False, str(error), remedy)]
     findings = [Finding("deployment", True, where)]
+    deploy = "deploy the stateful stack"
     checks: list[tuple[str, Callable[[], tuple[bool, str]], str]] = [
         ("credentials and region", _identity, "set AWS_PROFILE and AWS_REGION, or log in again"),
-        ("Events table", lambda: (True, f"{sum(1 for _ in doors.ledger().failed(f'{clock.now():%Y-%m-%d}'))} failed events today"), "deploy the stateful stack"),
-        ("State table", lambda: (True, f"{len(doors.sites())} sites, {len(doors.loops())} loops"), "deploy the stateful stack"),
-        ("pepper", lambda: (bool(doors.pepper()), "is set"), "deploy the stateful stack; never change the pepper afterwards"),
-        ("lake bucket", lambda: _bucket(doors.lake), "deploy the stateful stack"),
-        ("reports bucket", lambda: _bucket(doors.reports), "deploy the stateful stack"),
-        ("sites", lambda: (bool(doors.sites()), ", ".join(doors.sites()) or "none"), "closedloop site apply FILE"),
-        ("loops", lambda: (bool(doors.loops()), ", ".join(loop.loop for loop in doors.loops()) or "none"), "closedloop loop apply FILE"),
-        ("mail sender", _sender, "add mail_sender to the site's file; `closedloop site apply FILE` names the DNS records that verify it"),
-        ("what waits in dead-letter queues", _waiting, "read the alarm's function's log, mend the cause, then redrive the queue"),
+        ("Events table", _events, deploy),
+        ("State table", _declared, deploy),
+        ("pepper", _pepper, f"{deploy}; never change the pepper afterwards"),
+        ("lake bucket", lambda: _bucket(doors.lake), deploy),
+        ("reports bucket", lambda: _bucket(doors.reports), deploy),
+        ("sites", lambda: _named(doors.sites()), "closedloop site apply FILE"),
+        ("loops", lambda: _named([loop.loop for loop in doors.loops()]), "closedloop loop apply FILE"),
+        ("mail sender", _sender, "add mail_sender to the site's file; `closedloop site apply FILE` says what to set"),
+        ("dead-letter queues", _waiting, "read the log of its function, mend the cause, then redrive the queue"),
     ]
     for what, look, remedy in checks:
         try:
             well, found = look()
         except ClosedLoopError as error:
             well, found = False, str(error)
+        except KeyError as error:
+            well, found = False, f"{error.args[0]} is missing there"
         except doors.outages() as error:
             well, found = False, f"{type(error).__name__}: {error}"
         findings.append(Finding(what, well, found, remedy))
@@ -72,6 +76,23 @@ def _findings(stage: str | None, outputs: Path | None) -> list[Finding]:
 
 def _identity() -> tuple[bool, str]:
     return True, str(doors.boto("sts").get_caller_identity()["Account"])
+
+
+def _events() -> tuple[bool, str]:
+    failed = sum(1 for _ in doors.ledger().failed(f"{clock.now():%Y-%m-%d}"))
+    return True, f"{failed} failed events today"
+
+
+def _declared() -> tuple[bool, str]:
+    return True, f"{len(doors.sites())} sites, {len(doors.loops())} loops"
+
+
+def _pepper() -> tuple[bool, str]:
+    return bool(doors.pepper()), "is set"
+
+
+def _named(names: Collection[str]) -> tuple[bool, str]:
+    return bool(names), ", ".join(sorted(names)) or "none"
 
 
 def _bucket(door: Callable[[], Files]) -> tuple[bool, str]:
@@ -90,8 +111,8 @@ def _sender() -> tuple[bool, str]:
             continue
         standing = sender_standing(site.mail_sender)
         if not standing.verified:
-            unverified = f"{standing.identity} is not verified" if standing.known else f"{standing.identity} is unknown to SES"
-            problems.append(standing.problem or unverified)
+            lacks = "is not verified" if standing.known else "is unknown to SES"
+            problems.append(standing.problem or f"{standing.identity} {lacks}")
     return not problems, "; ".join(problems) or f"{len(mailing)} mailing sites, each verified"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from collections.abc import Iterator
 
 import typer
 
@@ -14,16 +16,19 @@ from closedloop.events.sources import source_of
 app = typer.Typer(no_args_is_help=True, help="Explain a reading: standard input to standard output, a line each.")
 
 
-@app.command(epilog='Example: echo \'{"url": "https://x.example/?utm_source=a", "referrer": ""}\' | closedloop explain source')
+SOURCE = """Example: echo '{"url": "https://x.example/?utm_source=a", "referrer": ""}' | closedloop explain source"""
+
+
+@app.command(epilog=SOURCE)
 def source() -> None:
     """Read {url, referrer} as JSON lines; write {channel, medium, source, term, campaign, rule}."""
-    for number, line in enumerate(sys.stdin, 1):
+    for number, line in enumerate(_lines(), 1):
         if not line.strip():
             continue
         try:
             asked = json.loads(line)
             found = source_of(str(asked.get("url") or ""), str(asked.get("referrer") or ""), {}, frozenset())
-        except (ValueError, AttributeError) as error:
+        except (ValueError, AttributeError, RecursionError) as error:
             raise BadShape(f"line {number}: expected one JSON object with url and referrer") from error
         print(json.dumps({
             "channel": found.channel, "medium": found.medium, "source": found.source, "term": found.term,
@@ -34,6 +39,13 @@ def source() -> None:
 @app.command(epilog="Example: cut -d'\"' -f6 access.log | closedloop explain agent")
 def agent() -> None:
     """Read user agents line by line; write {grade, reason}."""
-    for line in sys.stdin:
+    for line in _lines():
         evidence = grade_agent(line.rstrip("\r\n"))
         print(json.dumps({"grade": evidence.grade.value, "reason": evidence.reason}, ensure_ascii=False))
+
+
+def _lines() -> Iterator[str]:
+    """Standard input line by line; a byte that is no UTF-8, as logs hold them, stops nothing."""
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")
+    yield from sys.stdin

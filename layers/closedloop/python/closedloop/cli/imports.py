@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import hmac
 import io
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from closedloop.capture import access_log, wire
 from closedloop.capture.wire import EVENT, Sender
 from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, known_site, named
+from closedloop.errors import BadShape
 from closedloop.events.event import Door
 from closedloop.events.identifiers import Hasher
 from closedloop.events.packet import Entry, pack
@@ -51,7 +53,8 @@ def import_access_log(
 
     waiting: list[Entry] = []
     with console.progress(file.name, file.stat().st_size) as bar:
-        for result in access_log.read(_lines(file, lambda done: bar.update(bar.task_ids[0], completed=done)), known, visitor_of=visitor_of):
+        lines = _lines(file, lambda done: bar.update(bar.task_ids[0], completed=done))
+        for result in access_log.read(lines, known, visitor_of=visitor_of):
             counts["lines"] += 1
             if isinstance(result, access_log.Bad):
                 counts["unreadable"] += 1
@@ -59,7 +62,8 @@ def import_access_log(
             elif isinstance(result, access_log.Skipped):
                 counts["no page view"] += 1
             else:
-                good, bad = wire.checked([(result.line, EVENT.validate_python(result.event))], sender, Door.IMPORT.value, received, None)
+                event = EVENT.validate_python(result.event)
+                good, bad = wire.checked([(result.line, event)], sender, Door.IMPORT.value, received, None)
                 waiting.extend(good)
                 counts["page views"] += len(good)
                 counts["unreadable"] += len(bad)
@@ -70,20 +74,26 @@ def import_access_log(
         if waiting:
             take(waiting)
     content = {
-        "file": str(file), "lines": counts["lines"], "page_views": counts["page views"], "no_page_view": counts["no page view"],
-        "unreadable": counts["unreadable"], "packets": counts["packets"], "written": not dry_run, "problems": problems[:20],
+        "file": str(file), "lines": counts["lines"], "page_views": counts["page views"],
+        "no_page_view": counts["no page view"], "unreadable": counts["unreadable"], "packets": counts["packets"],
+        "written": not dry_run, "problems": problems[:20],
     }
     console.as_json(content) if as_json else console.facts("import", content)
 
 
-def _lines(file: Path, on_bytes: object) -> Iterator[str]:
-    """The lines of a log, plain or gzip; how far we are is told in bytes of the file."""
+def _lines(file: Path, on_bytes: Callable[[int], None]) -> Iterator[str]:
+    """The lines of a log, plain or gzip; how far we are is told in bytes of the file.
+
+    Errors: BadShape when the gzip is damaged; what was read before stays imported, and importing again is harmless.
+    """
     with file.open("rb") as raw:
         packed = raw.read(2) == wire.GZIP
         raw.seek(0)
-        opened: Any = gzip.open(raw) if packed else raw
+        opened: Any = gzip.GzipFile(fileobj=raw) if packed else raw
         with io.TextIOWrapper(opened, encoding="utf-8", errors="replace", newline="\n") as text:
-            for line in text:
-                yield line
-                if callable(on_bytes):
+            try:
+                for line in text:
+                    yield line
                     on_bytes(raw.tell())
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+                raise BadShape(f"{file}: the gzip is damaged or cut off: {error}") from error

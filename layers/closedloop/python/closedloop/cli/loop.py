@@ -60,8 +60,8 @@ def show(loop: str, as_json: AsJson = False, stage: Stage = None, outputs: Outpu
     if as_json:
         console.as_json({"version": version_of(found), **found.model_dump(mode="json", by_alias=True)})
         return
-    console.OUT.print(f"[bold]{found.loop}[/bold] {version_of(found)}: {found.strategy}")
-    console.OUT.print(f"{found.period.start} to {found.period.end}, {' → '.join(found.stages)}")
+    console.out().print(f"[bold]{found.loop}[/bold] {version_of(found)}: {found.strategy}")
+    console.out().print(f"{found.period.start} to {found.period.end}, {' → '.join(found.stages)}")
     console.table("Objectives", ("metric", "target", "by"), [
         (o.metric, f"{o.target:,}", o.by) for o in found.objectives
     ])

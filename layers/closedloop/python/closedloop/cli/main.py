@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
-from closedloop.cli import doctor, explain, imports, loop, person, replay, report, run, site, world
-from closedloop.cli.console import ERR
+from closedloop.cli import console, doctor, explain, imports, loop, person, replay, report, run, site, world
 from closedloop.errors import ClosedLoopError, Refused
+from closedloop.runtime import doors
+from closedloop.store.calls import CallFailed
+
+DEBUG = "--debug"
+LOOK = "`closedloop doctor` looks at everything that a deployment needs"
 
 app = typer.Typer(
     name="closedloop", no_args_is_help=True, pretty_exceptions_enable=False,
@@ -26,13 +32,35 @@ app.command()(replay.replay)
 app.command()(doctor.doctor)
 
 
-def main() -> None:
-    """Run a command; a named fact ends it with one message: exit status 2 when the input is at fault, else 1."""
+@app.callback()
+def closedloop(
+    debug: Annotated[bool, typer.Option(DEBUG, help="When something fails, show where in the program.")] = False,
+) -> None:
+    """Closed-loop marketing in your own AWS account: sites, loops, runs, reports."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command, that of the process when none is given; what goes wrong ends it with one message.
+
+    Shapes: exit status 2 when the input is at fault, else 1. `--debug` may stand anywhere.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        app()
-    except ClosedLoopError as error:
-        if "--debug" in sys.argv:
+        app(args=[word for word in given if word != DEBUG], prog_name="closedloop")
+    except Exception as error:
+        # Whatever it is, a person reads it; --debug shows all of it.
+        if DEBUG in given:
             raise
-        ERR.print(str(error), style="red", markup=False, highlight=False)
+        console.err().print(_said(error), style="red", markup=False, highlight=False)
         sys.exit(2 if isinstance(error, Refused) else 1)
 
+
+def _said(error: Exception) -> str:
+    """An error in one message, for the person at the keyboard."""
+    if isinstance(error, CallFailed):
+        return f"DynamoDB did not do it: {error}; {LOOK}"
+    if isinstance(error, ClosedLoopError):
+        return str(error)
+    if isinstance(error, doors.outages()):
+        return f"AWS did not do it: {error}; {LOOK}"
+    return f"this should not happen: {type(error).__name__}: {error}; {DEBUG} shows where"

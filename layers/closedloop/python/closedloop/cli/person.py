@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, Outputs, Stage, known_site, named
 from closedloop.errors import BadShape, NotFound
 from closedloop.events.identifiers import Hasher
+from closedloop.events.times import iso
 from closedloop.identity.flow import gather
 from closedloop.profiles import fold as folding
 from closedloop.profiles.flow import events_of, read_person
@@ -30,7 +32,7 @@ def show(
     site: Annotated[str, typer.Option(help="A site of the customer list.")],
     as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
 ) -> None:
-    """Show a person: profile, where they stand on each loop, every verdict with its reason, and what each score is made of."""
+    """Show a person: profile, stage on each loop, every verdict with its reason, and what each score is made of."""
     named(stage, outputs)
     identifier = Hasher(doors.pepper(), known_site(site).list_name).address(email)
     if identifier is None:
@@ -46,32 +48,42 @@ def show(
     positions = {loop.loop: state.position(profile.person, loop.loop).stage for loop in doors.loops()}
     interest = {topic: round(score(total, now), 2) for topic, total in sorted(profile.interest.items())}
     content: dict[str, Any] = {
-        "person": profile.person, "contact": contact, "nodes": sorted(nearby.strong | nearby.near), "first": profile.first_at,
-        "last": profile.last_at, "came_from": profile.first_source, "attributes": profile.attributes, "fit": profile.fit,
-        "engagement": round(score(profile.engagement, now), 2), "interest": interest, "stages": positions,
+        "person": profile.person, "contact": contact, "nodes": sorted(nearby.strong | nearby.near),
+        "first": profile.first_at, "last": profile.last_at, "came_from": profile.first_source,
+        "attributes": profile.attributes, "fit": profile.fit, "engagement": round(score(profile.engagement, now), 2),
+        "interest": interest, "stages": positions,
         "deals": {name: (deal.state, deal.amount_minor, deal.currency) for name, deal in profile.deals.items()},
         "suppressed": profile.suppressed, "decisions": decisions,
-        "ledger": [
-            {"at": line.at, "what": line.what, "topic": line.topic, "points": round(line.points, 3), "now": round(score(line.adds, now), 4)}
-            for line in lines
-        ],
+        "ledger": [{
+            "at": iso(line.at), "what": line.what, "topic": line.topic, "points": round(line.points, 3),
+            "now": round(score(line.adds, now), 4),
+        } for line in lines],
     }
     if as_json:
         console.as_json(content)
         return
     console.facts(email, {name: content[name] for name in (
-        "person", "contact", "nodes", "first", "last", "came_from", "attributes", "fit", "stages", "deals", "suppressed"
+        "person", "contact", "nodes", "first", "last", "came_from", "attributes", "fit", "stages", "deals",
+        "suppressed",
     )})
     for title, topic in [("engagement", ""), *((f"interest in {name}", name) for name in interest)]:
         own = [line for line in lines if line.topic == topic]
         total = score(sum(line.adds for line in own), now)
         console.table(
             f"{title} {total:.2f} = the sum of", ("when", "what", "points", "worth now"),
-            [(f"{line.at:%Y-%m-%d %H:%M}", line.what, f"{line.points:.2f}", f"{score(line.adds, now):.2f}") for line in own],
+            [
+                (f"{line.at:%Y-%m-%d %H:%M}", line.what, f"{line.points:.2f}", f"{score(line.adds, now):.2f}")
+                for line in own
+            ],
         )
     console.table("decisions", ("when", "kind", "loop", "gate", "what", "why"), [
         (row["at"][:16], row["kind"], row["loop"], row["gate"],
-         f"{row['from_stage'] or '·'} → {row['to_stage']}" if row["kind"] == "transition" else f"{row['outcome']} {row['hold_kind'] or row['campaign']}",
-         row["reason"])
+         _became(row), row["reason"])
         for row in decisions
     ])
+
+
+def _became(row: Mapping[str, Any]) -> str:
+    if row["kind"] == "transition":
+        return f"{row['from_stage'] or '·'} → {row['to_stage']}"
+    return f"{row['outcome']} {row['hold_kind'] or row['campaign']}"

@@ -22,7 +22,7 @@ def build(
 ) -> None:
     """Have report_loop build the report now, and say where it is."""
     named(stage, outputs)
-    with console.ERR.status("report_loop reads the lake and writes the report"):
+    with console.err().status("report_loop reads the lake and writes the report"):
         content = doors.build_report({"loops": [loop]} if loop else {})
     if out is not None:
         content["copied"] = copy(content, out)

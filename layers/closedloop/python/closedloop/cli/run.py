@@ -43,7 +43,7 @@ def await_run(run: str, timeout_s: float) -> None:
     Errors: RunFailed when it does not end well or in time.
     """
     deadline = clock.past(timeout_s)
-    with console.ERR.status(f"run {run}"):
+    with console.err().status(f"run {run}"):
         while (status := doors.run_state(run)) == "RUNNING":
             if clock.is_past(deadline):
                 raise RunFailed(f"run {run} has not ended after {timeout_s:g} seconds")

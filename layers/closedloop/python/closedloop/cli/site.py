@@ -63,9 +63,10 @@ def _problems_with(site: Site, document: Document) -> tuple[tuple[int, str], ...
 def _show_sender(standing: Standing) -> None:
     """Say whether mails may leave, and what to set in the domain's DNS while they may not."""
     if standing.verified:
-        console.OUT.print(f"Mails may be sent: Amazon SES has verified {standing.identity}.")
+        console.out().print(f"Mails may be sent: Amazon SES has verified {standing.identity}.")
         return
-    console.OUT.print(f"No mail can be sent yet: {standing.problem or f'{standing.identity} is not verified with Amazon SES'}.")
+    why = standing.problem or f"{standing.identity} is not verified with Amazon SES"
+    console.out().print(f"No mail can be sent yet: {why}.")
     if standing.records:
         console.table(
             f"Set these records in the DNS of {standing.identity}; SES then verifies it by itself",
@@ -116,9 +117,13 @@ def secrets(
     for pair in set_ or ():
         name, mark, value = pair.partition("=")
         if not mark or not value:
-            raise BadShape(f"--set {pair}: expected NAME=VALUE")
-        kept[name] = value
+            raise BadShape(f"--set {name}: expected NAME=VALUE")
+        if name == "secret_key":
+            raise BadShape("--set secret_key: this key is made by `closedloop site apply`, and is its own")
+        # Deals are signed with any of a list: the new secret, and the last one until the sender has changed over.
+        old = kept.get(name) or []
+        kept[name] = [value, *(one for one in old if one != value)][:2] if name.startswith("deals_") else value
     if set_:
         doors.put_site_secrets(site, kept)
-    content = kept if show_values else {name: "(set)" for name in kept}
+    content = kept if show_values else dict.fromkeys(kept, "(set)")
     console.as_json(content) if as_json else console.facts(f"secrets of {site}", content)

@@ -23,7 +23,9 @@ from closedloop.world.play import play as play_world
 from closedloop.world.post import OverHttp
 from closedloop.world.react import react as play_reactions
 
-app = typer.Typer(invoke_without_command=True, help="A synthetic world: visitors, buyers, bots and prize hunters with known truth.")
+app = typer.Typer(
+    invoke_without_command=True, help="A synthetic world: visitors, buyers, bots and prize hunters with known truth.",
+)
 
 
 @app.callback()
@@ -42,8 +44,14 @@ def world(
         raise typer.BadParameter("--out: name a folder to write the world to")
     end = until.replace(tzinfo=UTC) if until else clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     with console.progress("people and visits", None) as bar:
-        written = files.write(generate(people, seed, end), out, lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total))
-    content = {"folder": str(written.folder), "people": people, "seed": seed, "until": end.isoformat(), "counts": written.counts}
+        written = files.write(
+            generate(people, seed, end), out,
+            lambda done, total: bar.update(bar.task_ids[0], completed=done, total=total),
+        )
+    content = {
+        "folder": str(written.folder), "people": people, "seed": seed, "until": end.isoformat(),
+        "counts": written.counts,
+    }
     console.as_json(content) if as_json else console.facts("world", content)
 
 
@@ -63,8 +71,9 @@ def play(
     post = OverHttp()
     with console.progress("events", None) as bar:
         played = play_world(
-            folder, settings.settings()[settings.PUBLIC_URL], secret_key=secrets["secret_key"], deals_secret=secrets["deals_standard"][0],
-            post=post, now=clock.now, wait=clock.sleep, on_progress=_on_progress(bar), sign_mail=sign, site=site,
+            folder, settings.settings()[settings.PUBLIC_URL], secret_key=secrets["secret_key"],
+            deals_secret=secrets["deals_standard"][0], post=post, now=clock.now, wait=clock.sleep,
+            on_progress=_on_progress(bar), sign_mail=sign, site=site,
         )
     post.close()
     _show(played, as_json)
@@ -89,8 +98,8 @@ def react(
     with console.progress("reactions", None) as bar:
         played = play_reactions(
             folder, settings.settings()[settings.PUBLIC_URL], mailbox.mailbox(mailbox_url, post, subjects),
-            write_key=known.write_key, deals_secret=secrets["deals_standard"][0], post=post, now=clock.now, wait=clock.sleep,
-            on_progress=_on_progress(bar), site=site,
+            write_key=known.write_key, deals_secret=secrets["deals_standard"][0], post=post, now=clock.now,
+            wait=clock.sleep, on_progress=_on_progress(bar), site=site,
         )
     post.close()
     _show(played, as_json)

@@ -1,0 +1,751 @@
+"""The command line on a deployment: what it writes, what it prints, and how it says what is wrong."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+from urllib.request import Request, urlopen
+
+import boto3
+import pytest
+from moto.backends import get_backend
+from moto.server import ThreadedMotoServer
+from typer.testing import CliRunner
+
+from closedloop.cli.main import app, main
+from closedloop.events.event import Door
+from closedloop.events.identifiers import Hasher
+from closedloop.events.packet import event_of, pack
+from closedloop.loops.definition import Loop
+from closedloop.profiles.flow import project
+from closedloop.runtime import doors
+from closedloop.sites.definition import Site
+from closedloop.sites.document import Document
+from closedloop.store import schema
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SITE, LOOP = ROOT / "examples/sites/demo.yaml", ROOT / "examples/loops/autumn-pumps.yaml"
+REGION, ACCOUNT, PEPPER = "eu-west-1", "123456789012", "a pepper"
+EVENTS, STATE, LAKE, REPORTS = "the-events", "the-state", "the-lake", "the-reports"
+SETTINGS = {
+    "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION, "EVENTS_TABLE": EVENTS, "STATE_TABLE": STATE, "LAKE_BUCKET": LAKE,
+    "REPORTS_BUCKET": REPORTS, "SECRET_NAME": "closedloop", "SITE_SECRETS_PREFIX": "closedloop/sites/",
+    "PUBLIC_URL": "https://c.northwind.example", "STAGE": "dev",
+}
+LEFT_OUT = ("FORCE_COLOR", "NO_COLOR", "CLOSEDLOOP_OUTPUTS", "CLOSEDLOOP_STAGE", "AWS_SESSION_TOKEN")
+TOKENS = ("aaaa", "bbbb", "cccc")
+AT = datetime(2026, 10, 1, 6, 0, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended, and what it said."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+Run = Callable[..., Ran]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """A command as in a shell: a process of its own, which keeps nothing from before."""
+
+    def closedloop(*words: str | Path) -> Ran:
+        forget()
+        status = 0
+        try:
+            main([str(word) for word in words])
+        except SystemExit as end:
+            status = int(end.code or 0)
+        said = capsys.readouterr()
+        return Ran(status, said.out, said.err)
+
+    return closedloop
+
+
+def forget(*, clients: bool = False) -> None:
+    """Nothing kept from before; boto3's clients hold no state, and take longer to make than all else together."""
+    for name, kept in vars(doors).items():
+        if hasattr(kept, "cache_clear") and (clients or name != "boto"):
+            kept.cache_clear()
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """The account that the commands speak to."""
+
+    url: str
+    clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        if service not in self.clients:
+            self.clients[service] = boto3.client(
+                service, endpoint_url=self.url, region_name=REGION, aws_access_key_id="testing",
+                aws_secret_access_key="testing",
+            )
+        return self.clients[service]
+
+    def items(self, table: str) -> list[dict[str, Any]]:
+        return list(self.client("dynamodb").scan(TableName=table)["Items"])
+
+    def secret(self, name: str) -> dict[str, Any]:
+        return dict(json.loads(self.client("secretsmanager").get_secret_value(SecretId=name)["SecretString"]))
+
+    def secrets(self) -> set[str]:
+        return {one["Name"] for one in self.client("secretsmanager").list_secrets()["SecretList"]}
+
+    def identities(self) -> list[str]:
+        return [one["IdentityName"] for one in self.client("sesv2").list_email_identities()["EmailIdentities"]]
+
+    def verify(self, identity: str, *, verified: bool = True) -> None:
+        """What SES does when the domain's records are there; moto has no call for it."""
+        known = get_backend("ses")[ACCOUNT][REGION].email_identities[identity]
+        known.verified_for_sending_status = verified
+        known.dkim_attributes["Tokens"] = list(TOKENS)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Cloud]:
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    yield Cloud(f"http://{host}:{port}")
+    moto.stop()
+    forget(clients=True)
+
+
+@pytest.fixture
+def cloud(server: Cloud, tmp_path: Path) -> Iterator[Cloud]:
+    """A deployment that nobody has used yet; the commands find it by the environment's settings."""
+    here = Path.cwd()
+    settings = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
+    with patch.dict(os.environ, {**settings, **SETTINGS, "AWS_ENDPOINT_URL": server.url}, clear=True):
+        os.chdir(tmp_path)
+        with urlopen(Request(f"{server.url}/moto-api/reset", method="POST")):
+            pass
+        deploy(server)
+        yield server
+        os.chdir(here)
+        forget()
+
+
+def deploy(cloud: Cloud) -> None:
+    for table in (EVENTS, STATE):
+        index = {
+            "IndexName": schema.BY_DUE, "Projection": {"ProjectionType": "ALL"}, "KeySchema": [
+                {"AttributeName": schema.DUE, "KeyType": "HASH"}, {"AttributeName": schema.DUE_AT, "KeyType": "RANGE"},
+            ],
+        }
+        cloud.client("dynamodb").create_table(
+            TableName=table, BillingMode="PAY_PER_REQUEST", GlobalSecondaryIndexes=[index],
+            KeySchema=[
+                {"AttributeName": schema.PK, "KeyType": "HASH"}, {"AttributeName": schema.SK, "KeyType": "RANGE"},
+            ],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"}
+                for name in (schema.PK, schema.SK, schema.DUE, schema.DUE_AT)
+            ],
+        )
+    for bucket in (LAKE, REPORTS):
+        cloud.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    cloud.client("secretsmanager").create_secret(Name="closedloop", SecretString=json.dumps({"pepper": PEPPER}))
+
+
+@cache
+def the_examples() -> tuple[Site, Loop]:
+    site, loop = Document(SITE.read_bytes(), SITE.name), Document(LOOP.read_bytes(), LOOP.name)
+    return site.read_as(Site), loop.read_as(Loop)
+
+
+@pytest.fixture
+def applied(cloud: Cloud) -> Cloud:
+    """The example site and loop as `apply` leaves them, and a sender that may send."""
+    forget()
+    site, loop = the_examples()
+    doors.put_site_secrets("demo", {"secret_key": "sk_of_the_owner", "deals_standard": ["whsec_b2Y="]})
+    doors.state().put_site(site, ["sk_of_the_owner"])
+    doors.state().put_loop(loop, AT)
+    cloud.client("sesv2").create_email_identity(EmailIdentity="northwind.example")
+    cloud.verify("northwind.example")
+    return cloud
+
+
+def a_file(name: str, text: str | bytes) -> Path:
+    path = Path(name)
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return path
+
+
+def a_person(email: str = "ada@water.example") -> str:
+    """Somebody who read about pumps and asked for the guide; the name of their person."""
+    forget()
+    identifier = Hasher(PEPPER.encode(), "demo").address(email)
+    assert identifier is not None
+    page = {"path": "/products/pumps", "url": "https://www.northwind.example/products/pumps", "referrer": ""}
+    context = {"page": page, "agent": (
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 "
+        "Safari/537.36"
+    )}
+    entries = [{
+        "id": f"demo/beacon/{n}", "type": "page", "at": f"2026-10-01T0{n}:00:00.000Z", "visitor": "v1",
+        "context": context,
+    } for n in (1, 2, 3)]
+    form = {
+        "id": "demo/form/1", "type": "track", "name": "Form Submitted", "at": "2026-10-01T04:00:00.000Z",
+        "visitor": "v1", "ids": [identifier], "traits": {"industry": "water", "employees": "250"},
+        "context": context, "properties": {"form": "guide"},
+    }
+    packets = pack(
+        [*(("V#demo#v1", entry, {}) for entry in entries),
+         ("V#demo#v1", form, {identifier: {"email": email, "first_name": "Ada"}})],
+        site="demo", door=Door.FORM, received_at=AT, headers={},
+    )
+    doors.ledger().append(packets)
+    arrived = [("1", packet, [event_of(packet, record) for record in packet.records]) for packet in packets]
+    changed = project(arrived, doors.state(), doors.ledger(), doors.sites(), lambda: AT).changed
+    assert len(changed) == 1
+    return changed.pop()
+
+
+# Sites.
+
+
+def test_a_site_is_new_then_unchanged_then_changed(cloud: Cloud, run: Run) -> None:
+    changed = a_file("demo.yaml", SITE.read_text().replace("title: Northwind Pumps", "title: Northwind"))
+    found = [run("site", "apply", file, "--json").json for file in (SITE, SITE, changed)]
+    assert [(one["change"], one["written"]) for one in found] == [("new", True), ("unchanged", True), ("changed", True)]
+    assert found[0]["version"] == found[1]["version"] != found[2]["version"]
+    assert run("site", "show", "demo", "--json").json["title"] == "Northwind"
+
+
+def test_a_dry_run_writes_nothing_anywhere(cloud: Cloud, run: Run) -> None:
+    said = run("site", "apply", SITE, "--dry-run", "--json").json
+    assert (said["change"], said["written"], said["mail_sender"]["known"]) == ("new", False, False)
+    assert (cloud.items(STATE), cloud.secrets(), cloud.identities()) == ([], {"closedloop"}, [])
+    run("site", "apply", SITE)
+    before = cloud.items(STATE)
+    said = run("loop", "apply", LOOP, "--dry-run", "--json").json
+    assert (said["change"], said["written"], said["people_due"]) == ("new", False, 0)
+    assert cloud.items(STATE) == before
+
+
+def test_secrets_are_made_once_and_shown_only_when_asked_for(cloud: Cloud, run: Run) -> None:
+    said = [run("site", "apply", SITE)]
+    made = cloud.secret("closedloop/sites/demo")
+    assert made["secret_key"].startswith("sk_")
+    assert made["deals_standard"][0].startswith("whsec_")
+    said += [
+        run("site", "apply", SITE, "--json"), run("site", "show", "demo"), run("site", "show", "demo", "--json"),
+        run("site", "snippet", "demo"), run("site", "secrets", "demo"), run("site", "secrets", "demo", "--json"),
+        run("site", "apply", SITE, "--dry-run"),
+    ]
+    assert cloud.secret("closedloop/sites/demo") == made
+    for one in said:
+        assert one.status == 0
+        assert made["secret_key"] not in one.out + one.err
+        assert made["deals_standard"][0] not in one.out + one.err
+    assert run("site", "secrets", "demo", "--show", "--json").json == made
+
+
+def test_the_snippet_carries_the_public_key_and_the_consent_mode(cloud: Cloud, run: Run) -> None:
+    run("site", "apply", SITE)
+    assert run("site", "snippet", "demo").out == (
+        '<script async src="https://c.northwind.example/t.js" data-site="pk_demo_4f1c2a9b" data-consent="notice">'
+        "</script>\n"
+    )
+
+
+def test_a_secret_is_set_and_that_of_deals_stays_good_while_the_sender_changes_over(cloud: Cloud, run: Run) -> None:
+    run("site", "apply", SITE)
+    old = cloud.secret("closedloop/sites/demo")["deals_standard"]
+    said = run("site", "secrets", "demo", "--set", "sendgrid_key=MFkwXYZ", "--set", "deals_standard=whsec_new")
+    assert (said.status, "MFkwXYZ" in said.out, "whsec_new" in said.out) == (0, False, False)
+    kept = cloud.secret("closedloop/sites/demo")
+    assert (kept["sendgrid_key"], kept["deals_standard"]) == ("MFkwXYZ", ["whsec_new", *old])
+
+
+@pytest.mark.parametrize(("pair", "message"), [
+    ("sendgrid_key", "--set sendgrid_key: expected NAME=VALUE"), ("sendgrid_key=", "--set sendgrid_key: expected"),
+    ("secret_key=sk_mine", "--set secret_key: this key is made by `closedloop site apply`"),
+])
+def test_a_secret_that_cannot_be_set_is_refused(cloud: Cloud, run: Run, pair: str, message: str) -> None:
+    run("site", "apply", SITE)
+    said = run("site", "secrets", "demo", "--set", pair)
+    assert said.status == 2
+    assert message in said.err
+    assert "sk_mine" not in said.err
+
+
+def test_one_sites_key_is_never_anothers(cloud: Cloud, run: Run) -> None:
+    run("site", "apply", SITE)
+    said = run("site", "apply", a_file("rival.yaml", SITE.read_text().replace("site: demo", "site: rival")))
+    assert (said.status, said.err) == (2, "rival.yaml:4: write_key: this key is site demo's; make another\n")
+
+
+def test_a_time_zone_that_does_not_exist_is_refused_with_its_line(cloud: Cloud, run: Run) -> None:
+    said = run("site", "apply", a_file("demo.yaml", SITE.read_text().replace("Asia/Tokyo", "Asia/Tokio")))
+    assert said.status == 2
+    assert said.err == "demo.yaml:8: time_zone: expected a time zone, such as Asia/Tokyo, found 'Asia/Tokio'\n"
+
+
+def test_the_senders_domain_is_made_known_to_ses_and_its_records_are_named(cloud: Cloud, run: Run) -> None:
+    said = run("site", "apply", SITE, "--json").json["mail_sender"]
+    assert (said["identity"], said["known"], said["verified"]) == ("northwind.example", True, False)
+    cloud.verify("northwind.example", verified=False)
+    again = run("site", "apply", SITE, "--json").json["mail_sender"]
+    assert again["records"] == [
+        {"type": "CNAME", "name": f"{token}._domainkey.northwind.example", "value": f"{token}.dkim.amazonses.com"}
+        for token in TOKENS
+    ]
+    told = run("site", "apply", SITE).out
+    assert "No mail can be sent yet: northwind.example is not verified with Amazon SES." in told
+    assert all(f"{token}._domainkey.northwind.example" in told for token in TOKENS)
+    cloud.verify("northwind.example")
+    assert "Mails may be sent: Amazon SES has verified northwind.example." in run("site", "apply", SITE).out
+    assert cloud.identities() == ["northwind.example"]
+
+
+def test_an_address_that_ses_knows_needs_no_domain(cloud: Cloud, run: Run) -> None:
+    cloud.client("sesv2").create_email_identity(EmailIdentity="pumps@northwind.example")
+    cloud.verify("pumps@northwind.example")
+    said = run("site", "apply", SITE, "--json").json["mail_sender"]
+    assert (said["identity"], said["verified"], cloud.identities()) == (
+        "pumps@northwind.example", True, ["pumps@northwind.example"],
+    )
+
+
+def test_a_site_is_applied_even_when_ses_does_not_answer(
+    cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SESV2", "http://127.0.0.1:9")
+    forget(clients=True)
+    said = run("site", "apply", SITE, "--json")
+    forget(clients=True)
+    assert (said.status, said.json["written"], said.json["mail_sender"]["verified"]) == (0, True, False)
+    assert said.json["mail_sender"]["problem"].startswith("Amazon SES did not answer: Could not connect")
+
+
+# Loops.
+
+
+def test_a_loop_needs_its_sites_first(cloud: Cloud, run: Run) -> None:
+    said = run("loop", "apply", LOOP)
+    assert (said.status, said.out) == (2, "")
+    assert said.err == f"{LOOP}:3: sites: no site 'demo' is known; apply its file first\n"
+
+
+def test_everybody_is_due_for_a_decision_when_a_loop_has_changed(applied: Cloud, run: Run) -> None:
+    a_person()
+    unchanged = run("loop", "apply", LOOP, "--json").json
+    more = a_file("more.yaml", LOOP.read_text().replace("target: 15", "target: 16"))
+    changed = run("loop", "apply", more, "--json").json
+    assert [(one["change"], one["people_due"]) for one in (unchanged, changed)] == [("unchanged", 0), ("changed", 1)]
+
+
+def test_a_loop_is_shown_as_it_was_written(applied: Cloud, run: Run) -> None:
+    shown = run("loop", "show", "autumn-pumps", "--json").json
+    assert shown["stages"] == ["research", "problem", "proposal", "decision", "customer"]
+    assert shown["gates"][0]["from"] == "research"
+    told = run("loop", "show", "autumn-pumps").out
+    for words in ("research → problem → proposal → decision → customer", "60,000,000", "walk-in", "20%", "2026-09-01"):
+        assert words in told
+
+
+@pytest.mark.parametrize("change", [("topic: pumps", "topic: pump"), ("pumps/cases", "cases\n      lnik: x")])
+def test_a_bad_loop_is_refused_with_file_and_line_and_nothing_is_written(
+    applied: Cloud, run: Run, change: tuple[str, str]
+) -> None:
+    before = applied.items(STATE)
+    text = LOOP.read_text().replace(*change)
+    line = next(number for number, (new, old) in enumerate(
+        zip(text.splitlines(), [*LOOP.read_text().splitlines(), ""], strict=False), 1) if new != old)
+    said = run("loop", "apply", a_file("bad.yaml", text))
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith(f"bad.yaml:{line if 'topic' in change[0] else line + 1}: ")
+    assert "; did you mean " in said.err
+    assert applied.items(STATE) == before
+
+
+# Persons.
+
+
+def test_a_persons_scores_are_the_sums_of_their_lines(applied: Cloud, run: Run) -> None:
+    person = a_person()
+    shown = run("person", "show", "--email", " Ada@Water.Example ", "--site", "demo", "--json").json
+    assert (shown["person"], shown["contact"], shown["fit"]) == (
+        person, {"email": "ada@water.example", "first_name": "Ada"}, 100,
+    )
+    assert len(shown["ledger"]) == 8
+    for topic, score in {"": shown["engagement"], **shown["interest"]}.items():
+        lines = [line["now"] for line in shown["ledger"] if line["topic"] == topic]
+        assert score == pytest.approx(sum(lines), abs=0.005 + 0.0001 * len(lines))
+        assert score > 0
+    assert shown["stages"] == {"autumn-pumps": ""}
+
+
+def test_a_person_is_shown_to_people_with_each_score_and_what_it_is_made_of(applied: Cloud, run: Run) -> None:
+    a_person()
+    told = run("person", "show", "--email", "ada@water.example", "--site", "demo").out
+    for words in ("interest in pumps", "engagement", "= the sum of", "Form Submitted", "/products/pumps", "Ada"):
+        assert words in told
+
+
+@pytest.mark.parametrize(("email", "site", "message"), [
+    ("nobody@water.example", "demo", "nobody is known by this address"),
+    ("no address", "demo", "'no address' is no e-mail address"),
+    ("ada@water.example", "other", "no site 'other' is known; apply its file first: closedloop site apply FILE"),
+])
+def test_who_is_not_known_is_said(applied: Cloud, run: Run, email: str, site: str, message: str) -> None:
+    said = run("person", "show", "--email", email, "--site", site, "--json")
+    assert (said.status, said.out, said.err) == (2, "", f"{message}\n")
+
+
+# Access logs.
+
+LINES = (
+    '203.0.113.7 - - [24/Nov/2026:06:00:00 +0000] "GET /products/pumps HTTP/1.1" 200 512 "-" "Mozilla/5.0"',
+    '203.0.113.7 - - [24/Nov/2026:06:01:00 +0000] "GET /careers HTTP/1.1" 200 512 "-" "Mozilla/5.0"',
+    '203.0.113.7 - - [24/Nov/2026:06:01:01 +0000] "GET /logo.png HTTP/1.1" 200 512 "-" "Mozilla/5.0"',
+    "this is no line of a log",
+    '198.51.100.9 - - [24/Nov/2026:06:02:00 +0000] "GET / HTTP/1.1" 200 512 "-" "Mozilla/5.0"',
+)
+LOG = "".join(f"{line}\n" for line in LINES)
+
+
+def distinct_events() -> dict[str, Any]:
+    forget()
+    packets = list(doors.ledger().every_packet())
+    return {record["id"]: (record, packet.site) for packet in packets for record in packet.records}
+
+
+def test_the_same_log_twice_changes_nothing(applied: Cloud, run: Run) -> None:
+    log = a_file("access.log", LOG)
+    first = run("import", "access-log", log, "--site", "demo", "--json")
+    events = distinct_events()
+    second = run("import", "access-log", log, "--site", "demo", "--json")
+    assert first.json == second.json == {
+        "file": "access.log", "lines": 5, "page_views": 3, "no_page_view": 1, "unreadable": 1, "packets": 2,
+        "written": True, "problems": [first.json["problems"][0]],
+    }
+    assert first.json["problems"][0].startswith("access.log:4: ")
+    assert len(events) == 3
+    assert distinct_events() == events
+
+
+def test_a_gzipped_log_is_the_same_log(applied: Cloud, run: Run) -> None:
+    run("import", "access-log", a_file("access.log", LOG), "--site", "demo")
+    events = distinct_events()
+    packed = a_file("access.log.gz", gzip.compress(LOG.encode()))
+    assert run("import", "access-log", packed, "--site", "demo", "--json").json["page_views"] == 3
+    assert distinct_events() == events
+
+
+def test_a_dry_import_counts_and_writes_nothing(applied: Cloud, run: Run) -> None:
+    said = run("import", "access-log", a_file("access.log", LOG), "--site", "demo", "--dry-run", "--json").json
+    assert (said["page_views"], said["written"], applied.items(EVENTS)) == (3, False, [])
+
+
+@pytest.mark.parametrize("damage", [lambda packed: packed[:-12], lambda packed: packed[:20] + b"\x00" * 40])
+def test_a_damaged_gzip_is_said_in_one_sentence(applied: Cloud, run: Run, damage: Callable[[bytes], bytes]) -> None:
+    said = run("import", "access-log", a_file("access.log.gz", damage(gzip.compress(LOG.encode()))), "--site", "demo")
+    assert said.status == 2
+    assert "access.log.gz: the gzip is damaged or cut off: " in said.err
+
+
+# Readings that are explained.
+
+
+def explained(run: Run, monkeypatch: pytest.MonkeyPatch, what: str, given: bytes) -> Ran:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(given), encoding="utf-8"))
+    return run("explain", what)
+
+
+def test_sources_are_explained_line_by_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [
+        {"url": "https://a.example/?utm_source=case&utm_medium=email&utm_campaign=autumn", "referrer": ""},
+        {"url": "https://a.example/", "referrer": "https://www.google.com/"}, {"url": "https://a.example/"},
+    ]
+    said = explained(run, monkeypatch, "source", "\n\n".join(json.dumps(one) for one in asked).encode())
+    found = [json.loads(line) for line in said.out.splitlines()]
+    assert [list(one) for one in found] == [["channel", "medium", "source", "term", "campaign", "rule"]] * 3
+    assert (found[0]["campaign"], found[1]["source"]) == ("autumn", "google")
+    assert all(one["rule"] for one in found)
+
+
+@pytest.mark.parametrize("given", [b"{}\nnot json\n", b"{}\n[1]\n", b"{}\n" + b"[" * 100_000, b'{}\n"x"'])
+def test_what_is_no_question_is_refused_with_its_line(run: Run, monkeypatch: pytest.MonkeyPatch, given: bytes) -> None:
+    said = explained(run, monkeypatch, "source", given)
+    assert (said.status, said.err) == (2, "line 2: expected one JSON object with url and referrer\n")
+
+
+def test_agents_are_explained_line_by_line_whatever_bytes_a_log_holds(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = explained(run, monkeypatch, "agent", b"Googlebot/2.1 (+http://www.google.com/bot.html)\r\n\xff\xfe\n\n")
+    found = [json.loads(line) for line in said.out.splitlines()]
+    assert found[0]["grade"] == "machine"
+    assert len(found) == 3
+    assert all(one["reason"] for one in found)
+
+
+# Worlds.
+
+
+def test_a_world_is_written_and_the_same_seed_is_the_same_world(run: Run, tmp_path: Path) -> None:
+    words = ("world", "--people", "5", "--seed", "3", "--until", "2026-11-24", "--json", "--out")
+    first, second = (run(*words, tmp_path / name) for name in ("a", "b"))
+    assert first.json["counts"] == second.json["counts"]
+    names = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert {"events.ndjson", "truth.json"} <= set(names)
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_a_world_needs_a_folder(run: Run) -> None:
+    said = run("world", "--people", "5")
+    assert said.status == 2
+    assert "--out: name a folder to write the world to" in said.err
+
+
+# The doctor.
+
+
+def findings(said: Ran) -> dict[str, str]:
+    return {one["what"]: one["found"] for one in said.json["findings"] if not one["well"]}
+
+
+def test_a_whole_deployment_is_well(applied: Cloud, run: Run) -> None:
+    said = run("doctor", "--json")
+    assert (said.status, findings(said), said.json["well"]) == (0, {}, True)
+    assert "NOT OK" not in run("doctor").out
+
+
+def drop_table(name: str) -> Callable[[Cloud], None]:
+    return lambda cloud: cloud.client("dynamodb").delete_table(TableName=name) and None
+
+
+def drop_bucket(name: str) -> Callable[[Cloud], None]:
+    return lambda cloud: cloud.client("s3").delete_bucket(Bucket=name) and None
+
+
+def drop_secret(cloud: Cloud) -> None:
+    cloud.client("secretsmanager").delete_secret(SecretId="closedloop", ForceDeleteWithoutRecovery=True)
+
+
+def empty_secret(cloud: Cloud) -> None:
+    cloud.client("secretsmanager").put_secret_value(SecretId="closedloop", SecretString="{}")
+
+
+def wait_in_vain(cloud: Cloud) -> None:
+    queues = cloud.client("sqs")
+    url = queues.create_queue(QueueName="closedloop-dev-project-profiles-failed")["QueueUrl"]
+    queues.send_message(QueueUrl=url, MessageBody="x")
+    queues.create_queue(QueueName="closedloop-dev-empty-failed")
+
+
+def forget_sender(cloud: Cloud) -> None:
+    forget()
+    doors.state().put_site(doors.sites()["demo"].model_copy(update={"mail_sender": None}))
+
+
+def without(name: str) -> Callable[[Cloud], None]:
+    return lambda cloud: os.environ.pop(name) and None
+
+
+FAULTS: Mapping[str, tuple[Callable[[Cloud], None], dict[str, str]]] = {
+    "the Events table is missing": (drop_table(EVENTS), {"Events table": "ResourceNotFoundException"}),
+    "the State table is missing": (drop_table(STATE), {
+        "State table": "a setting could not be read: ResourceNotFoundException",
+        "sites": "a setting could not be read: ResourceNotFoundException",
+        "loops": "a setting could not be read: ResourceNotFoundException",
+        "mail sender": "a setting could not be read: ResourceNotFoundException",
+    }),
+    "the pepper is missing": (drop_secret, {"pepper": "a setting could not be read: ResourceNotFoundException"}),
+    "the secret holds no pepper": (empty_secret, {"pepper": "pepper is missing there"}),
+    "the lake is missing": (drop_bucket(LAKE), {"lake bucket": "The specified bucket does not exist"}),
+    "the reports are missing": (drop_bucket(REPORTS), {"reports bucket": "The specified bucket does not exist"}),
+    "the sender is not named": (forget_sender, {"mail sender": "missing for demo"}),
+    "the sender is not verified": (
+        lambda cloud: cloud.verify("northwind.example", verified=False),
+        {"mail sender": "northwind.example is not verified"},
+    ),
+    "SES has forgotten the sender": (
+        lambda cloud: cloud.client("sesv2").delete_email_identity(EmailIdentity="northwind.example") and None,
+        {"mail sender": "northwind.example is unknown to SES"},
+    ),
+    "something waits in a dead-letter queue": (
+        wait_in_vain, {"dead-letter queues": "closedloop-dev-project-profiles-failed: 1"},
+    ),
+    "a setting is missing": (without("LAKE_BUCKET"), {"lake bucket": "setting LAKE_BUCKET is missing"}),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_the_doctor_finds_what_is_wrong_and_says_what_to_do(applied: Cloud, run: Run, fault: str) -> None:
+    breaks, expected = FAULTS[fault]
+    breaks(applied)
+    said = run("doctor", "--json")
+    found = findings(said)
+    assert (said.status, sorted(found)) == (1, sorted(expected))
+    for what, words in expected.items():
+        assert words in found[what]
+    assert all(one["remedy"] for one in said.json["findings"] if not one["well"])
+    assert run("doctor").out.count("NOT OK") == len(expected)
+
+
+def test_the_doctor_finds_that_nothing_was_declared_yet(cloud: Cloud, run: Run) -> None:
+    assert findings(run("doctor", "--json")) == {"sites": "none", "loops": "none"}
+
+
+def test_without_a_deployment_the_doctor_says_how_to_get_one(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STATE_TABLE", raising=False)
+    said = run("doctor", "--json")
+    assert (said.status, list(findings(said))) == (1, ["deployment"])
+    assert "start one with `make run`" in said.json["findings"][0]["remedy"]
+
+
+# Deployments.
+
+
+def test_a_local_run_is_found_by_its_outputs(applied: Cloud, run: Run) -> None:
+    for name in ("STATE_TABLE", "EVENTS_TABLE"):
+        del os.environ[name]
+    outputs = {"environment": {"STATE_TABLE": STATE, "EVENTS_TABLE": EVENTS}, "report_function": "report"}
+    Path(".local").mkdir()
+    a_file(".local/outputs.json", json.dumps(outputs))
+    assert run("site", "apply", SITE, "--json").json["where"] == "local run (.local/outputs.json)"
+
+
+def test_a_stage_is_found_by_its_stacks(applied: Cloud, run: Run) -> None:
+    for name in ("STATE_TABLE", "EVENTS_TABLE"):
+        del os.environ[name]
+    for stack, outputs in (("stateful", {"StateTable": STATE, "EventsTable": EVENTS, "Other": "x"}), ("stateless", {})):
+        applied.client("cloudformation").create_stack(StackName=f"closedloop-prod-{stack}", TemplateBody=json.dumps({
+            "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+        }))
+    said = run("site", "apply", SITE, "--stage", "prod", "--json").json
+    assert (said["where"], os.environ["STATE_TABLE"], os.environ["STAGE"]) == ("stage prod", STATE, "prod")
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (("--outputs", "nowhere.json"), "nowhere.json does not exist"),
+    (("--outputs", "bad.json"), "bad.json is not the outputs.json of a local run"),
+    (("--outputs", "other.json"), "other.json is not the outputs.json of a local run"),
+    (("--stage", "prod"), "stack closedloop-prod-stateful cannot be read: "),
+])
+def test_a_deployment_that_is_not_there_is_said(cloud: Cloud, run: Run, words: tuple[str, ...], message: str) -> None:
+    a_file("bad.json", "{")
+    a_file("other.json", "[]")
+    said = run("site", "show", "demo", *words)
+    assert (said.status, said.out) == (2, "")
+    assert said.err.startswith(message)
+
+
+# How all of them speak.
+
+READING: tuple[tuple[str | Path, ...], ...] = (
+    ("site", "apply", SITE), ("site", "apply", SITE, "--dry-run"), ("site", "show", "demo"),
+    ("site", "secrets", "demo"),
+    ("loop", "apply", LOOP), ("loop", "show", "autumn-pumps"), ("doctor",), ("replay",),
+    ("person", "show", "--email", "ada@water.example", "--site", "demo"),
+    ("import", "access-log", "access.log", "--site", "demo"), ("world", "--people", "3", "--out", "world"),
+)
+
+
+@pytest.mark.parametrize("words", READING, ids=lambda words: " ".join(str(word) for word in words[:2]))
+def test_json_is_one_document_on_standard_output_and_nothing_else(
+    applied: Cloud, run: Run, words: tuple[str | Path, ...]
+) -> None:
+    a_file("access.log", LOG)
+    a_person()
+    said = run(*words, "--json")
+    assert isinstance(said.json, dict)
+    assert said.out.count("\n") == 1
+    assert "Traceback" not in said.err
+
+
+def test_every_command_explains_itself(run: Run) -> None:
+    runner = CliRunner()
+    for words in (
+        [], ["site"], ["site", "apply"], ["site", "show"], ["site", "snippet"], ["site", "secrets"], ["loop"],
+        ["loop", "apply"], ["loop", "show"], ["run"], ["run", "start"], ["run", "show"], ["report"],
+        ["report", "build"],
+        ["import"], ["import", "access-log"], ["person"], ["person", "show"], ["replay"], ["explain"],
+        ["explain", "source"], ["explain", "agent"], ["world"], ["doctor"],
+    ):
+        shown = runner.invoke(app, [*words, "--help"])
+        assert shown.exit_code == 0, words
+        assert "Usage: " in shown.output
+
+
+@pytest.mark.parametrize("words", [
+    ("nosuch",), ("site", "nosuch"), ("site", "show"), ("site", "show", "demo", "--nosuch"),
+    ("site", "apply", "nosuch.yaml"), ("world", "--people", "0"), ("person", "show", "--email", "a@b.example"),
+])
+def test_a_command_that_is_misspelt_ends_with_2(cloud: Cloud, run: Run, words: tuple[str, ...]) -> None:
+    said = run(*words)
+    assert (said.status, said.out) == (2, "")
+    assert said.err
+
+
+def test_a_fault_of_ours_or_of_aws_ends_with_1_and_one_line(applied: Cloud, run: Run) -> None:
+    drop_table(STATE)(applied)
+    said = run("site", "show", "demo")
+    assert (said.status, said.out) == (1, "")
+    assert said.err == (
+        "DynamoDB did not do it: ResourceNotFoundException; "
+        "`closedloop doctor` looks at everything that a deployment needs\n"
+    )
+
+
+def test_an_account_that_cannot_be_reached_is_said_in_one_line(
+    cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STAGE_TRANSITIONS_ARN", f"arn:aws:states:{REGION}:{ACCOUNT}:stateMachine:x")
+    said = run("run", "start")
+    assert (said.status, said.out) == (1, "")
+    assert said.err.startswith("AWS did not do it: An error occurred (StateMachineDoesNotExist)")
+    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize("where", [0, 3])
+def test_only_debug_shows_where_in_the_program(cloud: Cloud, run: Run, where: int) -> None:
+    words = ["site", "show", "demo"]
+    assert "Traceback" not in run(*words).err
+    with pytest.raises(Exception, match="no site 'demo' is known"):
+        run(*words[:where], "--debug", *words[where:])
+
+
+def test_colours_are_left_out_when_nobody_wants_them(cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    assert "\x1b[31m" in run("site", "show", "demo").err
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in run("site", "show", "demo").err
+
+
+def test_a_file_that_is_no_text_is_refused_with_its_line(cloud: Cloud, run: Run) -> None:
+    said = run("site", "apply", a_file("demo.yaml", b"site: demo\ntitle: \x83\x7c\x83\x93\x83\x76\n"))
+    assert (said.status, said.err) == (2, "demo.yaml:2: expected UTF-8 text; save the file as UTF-8\n")
