@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 from bench import protocol, traffic
@@ -16,6 +15,7 @@ from closedloop.loops.decide import Position, decide
 from closedloop.profiles.profile import profile_from
 
 PEOPLE = 400
+CHANGED = 20
 WANTED = 100_000.0
 
 
@@ -24,10 +24,12 @@ def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
     stored = [(one.as_text(), one) for one in (profile(1 + number % 60, number) for number in range(PEOPLE))]
     people: list[tuple[str, str, str, str, int, str]] = []
     for number, (text, one) in enumerate(stored):
-        # Most people wait where they are, before a gate that has judged them: the sweep finds little new.
-        position = Position(one.person, loop.loop)
-        for _ in range(number % 8):
-            position = decide(loop, one, position, traffic.NOW).after
+        # A sweep finds most people where they were left; one in twenty has a step to take.
+        position, before = decide(loop, one, Position(one.person, loop.loop), traffic.NOW).after, None
+        while position != before:
+            before, position = position, decide(loop, one, position, traffic.NOW).after
+            if number % CHANGED == 0:
+                position = before
         standing = json.dumps(dict(position.standing), sort_keys=True)
         people.append((text, one.person, position.stage, standing, position.version, position.unit))
     stages = Counter(stage for _, _, stage, *_ in people)
@@ -58,7 +60,8 @@ def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
             read(person)
         return len(people) / (time.process_time() - begin)
 
-    assert decide(loop, replace(decoded[0][0]), decoded[0][1], traffic.NOW)
+    changed = sum(decide(loop, one, position, traffic.NOW).changes for one, position in decoded)
+    assert changed == PEOPLE // CHANGED, changed
     taken = protocol.in_turn({"whole": decide_all, "decided": decide_decoded, "decoded": decode}, samples)
     median_bytes = sorted(len(text.encode()) for text, _ in stored)[PEOPLE // 2]
     return [

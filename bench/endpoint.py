@@ -14,6 +14,7 @@ import subprocess
 import sys
 import zlib
 from collections import Counter
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -119,7 +120,8 @@ class Endpoint:
 
     def __enter__(self) -> Endpoint:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.endpoint"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "bench.endpoint"], cwd=Path(__file__).resolve().parent.parent,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         assert self._process.stdin and self._process.stdout
         self._process.stdin.write(self._answers)

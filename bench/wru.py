@@ -18,6 +18,7 @@ from closedloop.profiles.fold import fold
 from closedloop.profiles.profile import Profile
 from closedloop.runtime import http
 from closedloop.sites.definition import Site
+from closedloop.store import schema
 from closedloop.store.ledger import Ledger
 from closedloop.store.state import State
 
@@ -104,6 +105,11 @@ def profile_item(folded: Profile) -> Mapping[str, Any]:
     return item
 
 
+def due_entry(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the index of those due must hold of a profile, were it to project keys alone."""
+    return {name: item[name] for name in (schema.PK, schema.SK, schema.DUE, schema.DUE_AT)}
+
+
 def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
     found = []
     known = {
@@ -126,6 +132,13 @@ def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
                 ("value", "<=", limit) if limit else None,
             ),
         ]
+    entries = [due_entry(profile_item(profile(USUAL, number))) for number in range(samples)]
+    for what, weights in (
+        ("all attributes", known[USUAL]), ("keys alone", tuple(float(item_bytes(entry)) for entry in entries)),
+    ):
+        units = tuple(float(write_units(int(weight))) for weight in weights)
+        case = f"due index beside the profile of {USUAL} events, {what}"
+        found.append(Row("wru", case, "WRU/profile write", Figure("ours", units)))
     found += [
         Row("wru", f"a profile's item, of {count} event{'s' * (count > 1)}", "bytes", Figure("ours", weights))
         for count, weights in known.items()
