@@ -1,4 +1,4 @@
-"""A small world of people for the nemesis, by a seed: every event that they cause, each with its door and its subject."""
+"""A small world of people for the nemesis, by a seed: every event that they cause, with door and subject."""
 
 from __future__ import annotations
 

@@ -20,8 +20,9 @@ class Killed(BaseException):
 class Nemesis:
     """Stands before every call of a function; at rest it lets everything through.
 
-    Shapes: `meanwhile` is what another function does between two calls of this one; `boundary` is the point at which this life ends: before call n is 2n, after it 2n+1; none ends it itself.
-    Each life that ends moves the next end one boundary further, until a life is too short for it.
+    Shapes: `meanwhile` is what another function does between two calls of this one; `boundary` is the point at which
+    this life ends: before call n is 2n, after it 2n+1; none ends it itself. Each life that ends moves the next end one
+    boundary further, until a life is too short for it.
     """
 
     def __init__(self, seed: int) -> None:

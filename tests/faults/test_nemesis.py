@@ -1,4 +1,4 @@
-"""Everything delivered one to five times in any order, functions killed at any call, DynamoDB throttled: the same State.
+"""Everything delivered one to five times in any order, functions killed at any call, DynamoDB throttled: one State.
 
 The plain model folds all distinct events at once, with no table between; the live State has to end as it says.
 """
@@ -25,7 +25,7 @@ from closedloop.loops.actions import Links
 from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import Loop
 from closedloop.loops.flow import MailDoors, close, decide_shard, furthest, perform_shard, select
-from closedloop.profiles.flow import project
+from closedloop.profiles.flow import Projected, project
 from closedloop.profiles.fold import fold
 from closedloop.profiles.profile import Profile
 from closedloop.store.calls import Dynamo
@@ -339,11 +339,13 @@ def test_a_projection_killed_at_any_call_and_delivered_again_ends_in_the_same_st
         ledger.append([first, second])
         nemesis.boundary = None
         project([("1", first, first.events)], state, ledger, SITES, lambda: minutes(10))
-        died = nemesis.dies_at(
-            boundary, lambda: project([("2", second, second.events)], state, ledger, SITES, lambda: minutes(10))
-        )
+
+        def again(packet: Packet = second) -> Projected:
+            return project([("2", packet, packet.events)], state, ledger, SITES, lambda: minutes(10))
+
+        died = nemesis.dies_at(boundary, again)
         nemesis.boundary = None
-        result = project([("2", second, second.events)], state, ledger, SITES, lambda: minutes(10))
+        result = again()
         now_id, former = ids_of([address(mail), user(number)])
         assert result.again == set()
         assert result.hot == {now_id}

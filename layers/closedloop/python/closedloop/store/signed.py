@@ -111,6 +111,7 @@ class SignedClient:
         credentials: Callable[[], Credentials],
         clock: Callable[[], datetime],
         wait: Callable[[int], None],
+        timeout_s: float = TIMEOUT_S,
     ) -> None:
         parts = urlsplit(endpoint)
         self._service = service
@@ -120,6 +121,7 @@ class SignedClient:
         self._credentials = credentials
         self._clock = clock
         self._wait = wait
+        self._timeout_s = timeout_s
         self._connection: http.client.HTTPConnection | None = None
 
     def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
@@ -172,8 +174,10 @@ class SignedClient:
 
     def _dial(self) -> http.client.HTTPConnection:
         if self._secure:
-            return http.client.HTTPSConnection(self._host, timeout=TIMEOUT_S, context=ssl.create_default_context())
-        return http.client.HTTPConnection(self._host, timeout=TIMEOUT_S)
+            return http.client.HTTPSConnection(
+                self._host, timeout=self._timeout_s, context=ssl.create_default_context()
+            )
+        return http.client.HTTPConnection(self._host, timeout=self._timeout_s)
 
     def close(self) -> None:
         """End the kept connection; the next call dials again."""
