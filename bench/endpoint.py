@@ -134,6 +134,8 @@ class Endpoint:
     ) -> None:
         self._process.terminate()
         self._process.wait()
+        assert self._process.stdout
+        self._process.stdout.close()
 
     @property
     def url(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -31,10 +32,12 @@ def _example(path: str, model: type[Defined]) -> Defined:
     return Document((ROOT / "examples" / path).read_text(encoding="utf-8"), path).read_as(model)
 
 
+@cache
 def site() -> Site:
     return _example("sites/demo.yaml", Site)
 
 
+@cache
 def loop() -> Loop:
     return _example("loops/autumn-pumps.yaml", Loop)
 
