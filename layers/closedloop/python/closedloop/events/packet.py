@@ -84,23 +84,31 @@ def encode(packet: Packet) -> str | bytes:
     """A packet's records, contact and headers as one text, compressed where that saves storage."""
     text = json.dumps(
         {"records": packet.records, "contact": packet.contact, "headers": packet.headers},
-        ensure_ascii=False, separators=(",", ":"), allow_nan=False,
+        ensure_ascii=False,
+        separators=(",", ":"),
+        allow_nan=False,
     )
     return zlib.compress(text.encode(), 1) if len(text) > COMPRESS_ABOVE else text
 
 
-def decode(
-    body: str | bytes, *, subject: str, site: str, door: str, received_at: str, schema: int
-) -> Packet:
+def decode(body: str | bytes, *, subject: str, site: str, door: str, received_at: str, schema: int) -> Packet:
     """Read a stored packet of any schema that we ever wrote.
 
     Errors: BadShape.
     """
     try:
         content = json.loads(zlib.decompress(body) if isinstance(body, bytes) else body)
+        if not all(isinstance(record["id"], str) for record in content["records"]):
+            raise ValueError("a record has no id")
         return Packet(
-            subject=subject, site=site, door=Door(door), received_at=parse(received_at),
-            records=tuple(content["records"]), contact=content["contact"], headers=content["headers"], schema=schema,
+            subject=subject,
+            site=site,
+            door=Door(door),
+            received_at=parse(received_at),
+            records=tuple(content["records"]),
+            contact=content["contact"],
+            headers=content["headers"],
+            schema=schema,
         )
     except (ValueError, KeyError, TypeError, zlib.error) as error:
         raise BadShape(f"a packet of {subject} cannot be read: {error}") from error
@@ -122,11 +130,17 @@ def pack(
         step = len(group) if len(group) <= 9 else _fitting(group)
         for start in range(0, len(group), step):
             part = group[start : start + step]
-            packets.append(Packet(
-                subject=subject, site=site, door=door, received_at=received_at,
-                records=tuple(record for _, record, _ in part), contact=_joined(contact for _, _, contact in part),
-                headers=headers,
-            ))
+            packets.append(
+                Packet(
+                    subject=subject,
+                    site=site,
+                    door=door,
+                    received_at=received_at,
+                    records=tuple(record for _, record, _ in part),
+                    contact=_joined(contact for _, _, contact in part),
+                    headers=headers,
+                )
+            )
     return packets
 
 
