@@ -51,6 +51,11 @@ def test_only_what_is_a_number_is_held_against_a_number(value: Any, counts: bool
     assert (fit_of({"employees": value}, a_site()) == 40) is counts
 
 
+def test_a_yes_is_no_one() -> None:
+    wanted = {"attribute": "employees", "at_least": 1, "points": 40}
+    assert [fit_of({"employees": value}, a_site(wanted)) for value in (1, True, "1", "true")] == [40, 0, 40, 0]
+
+
 def test_points_beyond_the_scale_end_at_its_ends() -> None:
     much = [{"attribute": name, "is_one_of": ["yes"], "points": 80} for name in ("a", "b")]
     little = [{"attribute": "a", "is_one_of": ["yes"], "points": -80}]
