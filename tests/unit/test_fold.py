@@ -91,7 +91,7 @@ def test_no_order_no_copy_and_no_packing_changes_a_byte(order: list[int], copies
     waiting: list[int] = []
 
     def send() -> None:
-        record, door, agent = STORY[waiting[0]]
+        _, door, agent = STORY[waiting[0]]
         packet = a_packet(
             *(STORY[number][0] for number in waiting),
             subject=f"V#{SITE}#any",

@@ -78,7 +78,7 @@ def _decide_person(
     try:
         stored = state.profile(person)
         if stored.profile is None:
-            return "unchanged"
+            return "failed" if stored.version and not stored.moved_to else "unchanged"
         found = {
             _walk(loop, stored.profile, stored.version, run, state, now)
             for loop in running(loops, stored.profile.group, sites, now)
@@ -87,7 +87,7 @@ def _decide_person(
     except StageMoved:
         # Somebody else decided or folded meanwhile; the mark stays and the next run decides afresh.
         return "later"
-    except (TryAgain, BadShape):
+    except TryAgain:
         return "failed"
     return next((outcome for outcome in OUTCOMES if outcome in found), "unchanged")
 
@@ -140,10 +140,14 @@ def perform_shard(run: str, shard: int, state: State, files: RunFiles, doors: Ma
             if actions:
                 # An action that was decided under a former id is done for the person that the id moved to.
                 stored = _living(person, state)
+                if stored.profile is None and stored.version:
+                    # A profile that cannot be read now is folded anew; its mails wait.
+                    counts["later"] += len(actions)
+                    continue
                 contact = state.contact(stored.profile.person) if stored.profile else {}
                 for action in actions:
                     counts[_perform(action, stored.profile, contact, run, state, doors)] += 1
-        except (TryAgain, BadShape):
+        except TryAgain:
             counts["later"] += 1
     performed = {"outcome": "performed", "run": run, "shard": shard, "counts": dict(sorted(counts.items()))}
     files.put_performed(run, shard, performed)

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from closedloop.errors import ProfileMoved, StageMoved
+from closedloop.errors import BadShape, ProfileMoved, StageMoved
 from closedloop.events.identifiers import is_strong
 from closedloop.events.times import iso, parse
 from closedloop.identity.evidence import EvidenceKind, Link
@@ -49,7 +49,7 @@ class StoredProfile:
     """A profile with the version under which it was read; version 0 was never written.
 
     Shapes: `moved_to` is the id that the person has now, when this one became one with another; such an id never
-    has a profile again.
+    has a profile again. A profile that cannot be read is None under its version: the next fold writes over it.
     """
 
     version: int
@@ -260,7 +260,10 @@ class State:
         version = int(item["version"]["N"])
         if "moved_to" in item:
             return StoredProfile(version, None, item["moved_to"]["S"])
-        return StoredProfile(version, profile_from(item[schema.BODY]["S"]))
+        try:
+            return StoredProfile(version, profile_from(item[schema.BODY]["S"]))
+        except BadShape:
+            return StoredProfile(version, None)
 
     def put_profile(
         self,
