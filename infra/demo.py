@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -28,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run everything once; then serve on until Ctrl-C, or end with `--once`."""
     _began()
     asked = _arguments(arguments)
+    # Whoever ends this process ends the emulator with it.
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     directory: Path = asked.dir
     down(directory)
     try:

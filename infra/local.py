@@ -461,6 +461,11 @@ def _alive(pid: int) -> bool:
 
 
 def _birth(pid: int) -> str:
+    """When a process began, in words of the machine; empty when there is none."""
+    stat = Path(f"/proc/{pid}/stat")
+    if Path("/proc/self/stat").exists():
+        # The name of the program stands in brackets and may hold anything; the start is the 20th field after it.
+        return stat.read_text().rpartition(")")[2].split()[19] if stat.exists() else ""
     ask = ["ps", "-o", "lstart=", "-p", str(pid)]
     return subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
 
