@@ -101,7 +101,7 @@ def test_stages_balance_and_gates_say_why(small: Any) -> None:
     report: Report = small[0]
     assert {s.stage: (s.entered, s.left, s.now) for s in report.stages if s.entered} == {
         "research": (2, 2, 0), "problem": (1, 1, 0), "proposal": (1, 0, 1), "excluded": (1, 0, 1)}
-    interested, asks, opportunity, _ = report.gates
+    interested, _, asks, opportunity, _ = report.gates
     assert (interested.judged, interested.advanced, interested.held, interested.excluded) == (2, 1, 0, 1)
     assert interested.exclusions[0].why == "studying, not buying"
     assert (asks.advance_rate, opportunity.advance_rate, opportunity.advance_interval) == (1.0, None, None)
