@@ -17,8 +17,8 @@ pytestmark = pytest.mark.system
 def test_the_loop_closes_and_says_so_in_one_line_of_json(tmp_path: Path) -> None:
     done = subprocess.run(
         [
-            sys.executable, "-m", "infra.demo", "--once", "--people", "60", "--seed", "7", "--out", str(tmp_path / "out"),
-            "--dir", str(tmp_path / "run"),
+            sys.executable, "-m", "infra.demo", "--once", "--people", "60", "--seed", "7",
+            "--out", str(tmp_path / "out"), "--dir", str(tmp_path / "run"),
         ],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )

@@ -12,9 +12,10 @@ import re
 import unicodedata
 
 SAFE = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
-ILLEGAL = frozenset(
-    ("", "0", "null", "none", "nil", "undefined", "nan", "guest", "anonymous", "unknown", "true", "false", "[object object]")
-)
+ILLEGAL = frozenset((
+    "", "0", "null", "none", "nil", "undefined", "nan", "guest", "anonymous", "unknown", "true", "false",
+    "[object object]",
+))
 ADDRESS = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}\.[^@\s\x00-\x1f.]{2,63}\Z")
 
 
