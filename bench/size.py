@@ -1,4 +1,4 @@
-"""What a function weighs unpacked with its layers, in megabytes; `tests/infra/test_packaging.py` holds the limits."""
+"""What a function weighs unpacked with its layers, in MiB; `tests/infra/test_packaging.py` holds the limits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
     report = package + sum(map(_mb, layers.values())) + _mb(function_folder("report_loop", BUILD))
 
     def row(case: str, value: float, limit: float | None) -> Row:
-        return Row("size", case, "MB", Figure("ours", (value,)), None, ("value", "<=", limit) if limit else None)
+        return Row("size", case, "MiB", Figure("ours", (value,)), None, ("value", "<=", limit) if limit else None)
 
     return [
         row("capture_beacon with layers, botocore aside", beacon - botocore, 30),

@@ -63,6 +63,7 @@ class _Service:
         command = [
             sys.executable, "-m", "uvicorn", "bench.fastapi_app:app", "--host", "127.0.0.1", "--port", str(self._port),
             "--no-access-log", "--log-level", "warning", "--http", "httptools", "--loop", "asyncio",
+            "--timeout-keep-alive", "600",
         ]
         self._process = subprocess.Popen(command, cwd=ROOT, env=endpoint.environment())
         self._client = http.client.HTTPConnection("127.0.0.1", self._port)
