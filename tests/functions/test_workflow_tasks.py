@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
+from moto.backends import get_backend
 
 from closedloop.capture.links import UNSUBSCRIBE, Tokens
 from closedloop.loops.definition import Loop
@@ -22,11 +22,12 @@ from functions.follow_link import handler as follow_link
 from functions.perform_actions import handler as perform_actions
 from functions.project_profiles import handler as project_profiles
 from functions.select_people import handler as select_people
-from tests.functions.conftest import STATE, Account
+from tests.functions.conftest import MACHINE, REGION, STATE, Account
 from tests.functions.gateway import Context, a_request
 from tests.functions.streams import a_batch
 from tests.functions.test_project_profiles import a_packet, stored
 
+ACCOUNT_ID = MACHINE.split(":")[4]
 LOOP = {
     "loop": "autumn-pumps",
     "sites": ["demo"],
@@ -87,10 +88,10 @@ def run(name: str, **words: Any) -> dict[str, Any]:
     return close_run.handle({"run": name}, Context())
 
 
-def sent(account: Account) -> list[Mapping[str, Any]]:
-    """The mails that left, as the imitation of SES kept them."""
-    with urlopen(f"{account.url}/moto-api/data.json") as answer:
-        return list(json.load(answer)["ses"].get("Message", ()))[account.mails_before :]
+def sent(account: Account) -> list[Any]:
+    """The mails that left, as the imitation of SES in this process kept them."""
+    backend: Any = get_backend("ses")
+    return list(backend[ACCOUNT_ID][REGION].sent_messages)[account.mails_before :]
 
 
 def outcomes(account: Account) -> list[str]:
