@@ -19,7 +19,8 @@ from closedloop.profiles.flow import project, refold
 from closedloop.store.calls import Dynamo
 from closedloop.store.ledger import Ledger
 from closedloop.store.state import State
-from tests.builders import JANE, SITE, a_form, a_loop, a_packet, a_record, a_site, address, minutes, user
+from tests.builders import JANE, SITE, a_form, a_link, a_loop, a_packet, a_record, a_site, address, minutes, user
+from tests.faults.nemesis import Disturbed, Nemesis
 
 SITES = {SITE: a_site()}
 LOOP = a_loop()
@@ -165,6 +166,16 @@ def test_a_third_id_that_comes_later_leads_on_from_both(there: There) -> None:
     there.decide()
     assert there.moves(now_id) == [("problem", "proposal")]
     assert sorted(there.state.people(SITE)) == [now_id]
+
+
+@pytest.mark.parametrize("boundary", range(6))
+def test_address_and_number_see_each_other_from_both_ends_or_from_none(
+    dynamo: Dynamo, tables: tuple[str, str], boundary: int
+) -> None:
+    nemesis, state = Nemesis(0), State(dynamo, tables[1])
+    nemesis.throttle = nemesis.lose = 0.0
+    nemesis.dies_at(boundary, lambda: State(Disturbed(dynamo, nemesis), tables[1]).put_link(a_link(NUMBER, JANE)))
+    assert state.links(JANE) == state.links(NUMBER)
 
 
 # The rule by itself.
