@@ -60,6 +60,8 @@ class StatefulStack(cdk.Stack):
                     index_name=schema.BY_DUE,
                     partition_key=_text(schema.DUE),
                     sort_key=_text(schema.DUE_AT),
+                    # Only who is due is read from it; a copy of the profile would be written with every profile.
+                    projection_type=dynamodb.ProjectionType.KEYS_ONLY,
                 )
             ],
         )

@@ -98,7 +98,7 @@ def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent,
     if good:
         doors.facts.append(pack(
             good, site=site.site, door=Door.BEACON, received_at=received,
-            headers=kept_headers(request, with_network=len(known) == len(good)),
+            headers=kept_headers(request, with_network=len(known) == len(good)), small=not sent.careful,
         ))
     if bad:
         doors.fail(site.site, Door.BEACON.value, _gathered(bad), received)

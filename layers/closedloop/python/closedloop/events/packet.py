@@ -115,19 +115,26 @@ def decode(body: str | bytes, *, subject: str, site: str, door: str, received_at
 
 
 def pack(
-    entries: Iterable[Entry], *, site: str, door: Door, received_at: datetime, headers: Mapping[str, str]
+    entries: Iterable[Entry],
+    *,
+    site: str,
+    door: Door,
+    received_at: datetime,
+    headers: Mapping[str, str],
+    small: bool = False,
 ) -> list[Packet]:
     """Gather the events of a request into as few packets as subjects and the item limit allow.
 
-    Shapes: each entry is the subject, the record, and the clear contact fields by identifier.
+    Shapes: each entry is the subject, the record, and the clear contact fields by identifier; `small` says that all of
+    them are known to fit one item.
     """
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry[0], []).append(entry)
     packets = []
     for subject, group in groups.items():
-        # An event is capped at 32 KB, so nine always fit; more are cut by their true size.
-        step = len(group) if len(group) <= 9 else _fitting(group)
+        # An event is capped at 32 KB, so nine always fit, as does a small request; more are cut by their true size.
+        step = len(group) if small or len(group) <= 9 else _fitting(group)
         for start in range(0, len(group), step):
             part = group[start : start + step]
             packets.append(
