@@ -10,5 +10,5 @@ from closedloop.runtime import clock, doors
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     return decide_shard(
-        event["run"], int(event["shard"]), doors.state(), doors.runs(), doors.loops(), doors.sites(), clock.now()
+        event["run"], int(event["shard"]), doors.state(), doors.runs(), doors.loops(), doors.state().sites(), clock.now()
     )

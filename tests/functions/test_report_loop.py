@@ -25,7 +25,7 @@ WORDS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_n
 
 
 def forget() -> None:
-    for kept in (doors._signed, doors.state, doors.boto, doors.lake, doors.reports, doors._declared):
+    for kept in (doors._signed, doors.state, doors.boto, doors.lake, doors.reports, doors._sites):
         kept.cache_clear()
 
 

@@ -210,20 +210,18 @@ def runs() -> RunFiles:
 
 
 @cache
-def _declared() -> _Fresh[Any]:
-    return _Fresh(lambda what: state().sites() if what == "sites" else state().loops(), FRESH_S)
+def _sites() -> _Fresh[Mapping[str, Site]]:
+    return _Fresh(lambda _: state().sites(), FRESH_S)
 
 
 def sites() -> Mapping[str, Site]:
     """Every site of the installation, read at most once a minute."""
-    found: Mapping[str, Site] = _declared()("sites")
-    return found
+    return _sites()("sites")
 
 
 def loops() -> list[Loop]:
-    """Every declared loop, read at most once a minute."""
-    found: list[Loop] = _declared()("loops")
-    return found
+    """Every declared loop, as of now: whoever is due because a loop is new must be decided about by that loop."""
+    return state().loops()
 
 
 def mail() -> MailDoors:
@@ -234,7 +232,7 @@ def mail() -> MailDoors:
 
     return MailDoors(
         mailer=SesMailer(boto("sesv2")), links=links_of(Tokens(link_keys()), settings.settings()[settings.PUBLIC_URL]),
-        loops={loop.loop: loop for loop in loops()}, sites=sites(), now=clock.now,
+        loops={loop.loop: loop for loop in loops()}, sites=state().sites(), now=clock.now,
     )
 
 
