@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from closedloop.capture import wire
-from closedloop.capture.flow import Doors, accept_beacon
-from closedloop.capture.request import Request
+from closedloop.capture.flow import Doors, accept_beacon, cors
+from closedloop.capture.request import Answer, Request
 from closedloop.errors import NotDurable
 from closedloop.events.packet import Packet
 from closedloop.sites.definition import Site
@@ -344,6 +344,14 @@ def test_a_preflight_from_a_page_of_a_site_is_answered_exactly(account: Account)
 def test_a_preflight_from_elsewhere_is_promised_nothing(account: Account, origin: str) -> None:
     reply = handler.handle(a_request("OPTIONS", "/v1/batch", headers={"origin": origin}), Context())
     assert not [name for name in reply["headers"] if name.startswith("access-control")]
+
+
+@pytest.mark.parametrize("origin", ["null", "", "file://x", "https://" + "e" * 4000])
+def test_what_can_be_no_origin_is_not_even_looked_up(origin: str) -> None:
+    def looked_up(name: str) -> bool:
+        raise AssertionError(name)
+
+    assert cors(Request("OPTIONS", "/v1/batch", {"origin": origin}), Answer(204), looked_up) == Answer(204)
 
 
 def test_a_preflight_is_answered_even_while_the_settings_cannot_be_read(account: Account) -> None:
