@@ -509,7 +509,7 @@ def _is_arrival(name: str, allowed: Iterable[str]) -> bool:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    """What JSON says in braces; everything else says nothing. Asking for a dict costs a fifth of asking for a Mapping."""
+    """What JSON says in braces; everything else says nothing. A dict is asked for, which is five times faster."""
     return value if isinstance(value, dict) else {}
 
 

@@ -14,7 +14,6 @@ from closedloop.capture.request import Answer, Request, later, refusal
 from closedloop.errors import BadShape, Refused, TooLarge, TryAgain
 from closedloop.runtime import observe
 
-
 # Over the cap of every door, in base64: not worth unpacking.
 MOST_CHARS = 1_500_000
 
