@@ -1,4 +1,4 @@
-"""Comes from POST /v1/{batch,track,...}, the pixel, the SDK's settings; appends packets; goes to the ledger's stream."""
+"""Comes from POST /v1/{batch,track,...}, the pixel, the SDK settings; appends packets; goes to the ledger's stream."""
 
 from __future__ import annotations
 
