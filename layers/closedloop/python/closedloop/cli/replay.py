@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 from typing import Annotated
 
 import typer
@@ -90,7 +91,8 @@ def _standing() -> Standing:
 
 
 def _again(standing: Standing) -> Standing:
-    stale = tuple(profile for profile in standing.found.stale if is_stale(profile, _live))
+    # Until the first of them is well, none of the others has to be asked.
+    stale = tuple(dropwhile(lambda profile: not is_stale(profile, _live), standing.found.stale))
     archived = doors.archived()
     return replace(
         standing, found=replace(standing.found, stale=stale), archived_events=archived.count(layout.EVENTS),

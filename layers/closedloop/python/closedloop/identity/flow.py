@@ -27,6 +27,19 @@ class Neighbourhood:
     links: tuple[Link, ...]
 
 
+class ReadOnce:
+    """Evidence that is read once for each node and then remembered."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._evidence = evidence
+        self._links: dict[str, list[Link]] = {}
+
+    def links(self, node: str) -> list[Link]:
+        if node not in self._links:
+            self._links[node] = self._evidence.links(node)
+        return self._links[node]
+
+
 def strong_nodes(nodes: Iterable[str], evidence: Evidence) -> set[str]:
     """The strong nodes that these nodes touch: themselves, or whoever was named on the browser or deal."""
     found = set()

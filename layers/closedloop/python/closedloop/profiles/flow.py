@@ -17,7 +17,7 @@ from closedloop.events.event import Event, distinct
 from closedloop.events.identifiers import normal_address
 from closedloop.events.packet import Packet
 from closedloop.identity.evidence import Link, links_of
-from closedloop.identity.flow import Evidence, Neighbourhood, gather, strong_nodes
+from closedloop.identity.flow import Evidence, Neighbourhood, ReadOnce, gather, strong_nodes
 from closedloop.identity.persons import Persons, anchor_of, ids_of, person_id
 from closedloop.profiles.fold import fold
 from closedloop.profiles.profile import Profile
@@ -82,7 +82,15 @@ def project(
         try:
             for link in dict.fromkeys(link for event in events for link in links_of(event)):
                 state.put_link(link)
-            found = strong_nodes(dict.fromkeys(node for event in events for node in event.nodes), state)
+        except TryAgain:
+            result.again.add(record)
+    # The batch's own evidence is written; what others write meanwhile makes them fold the same people.
+    known = ReadOnce(state)
+    for record, _, events in arrived:
+        if record in result.again:
+            continue
+        try:
+            found = strong_nodes(dict.fromkeys(node for event in events for node in event.nodes), known)
         except TryAgain:
             result.again.add(record)
             continue
