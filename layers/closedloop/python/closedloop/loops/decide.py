@@ -6,6 +6,7 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from closedloop.loops.definition import EXCLUDED, Gate, Loop
@@ -50,9 +51,14 @@ class Verdict:
     @property
     def digest(self) -> str:
         """What makes this verdict another one than the last: outcome, kind and arm, not the exact figures."""
-        reason = self.reason if self.outcome is Outcome.EXCLUDE else ""
-        words = f"{self.outcome}|{self.hold_kind or ''}|{reason}|{self.arm or ''}"
-        return hashlib.sha256(words.encode()).hexdigest()[:12]
+        return digest_of(self.outcome, self.hold_kind, self.reason if self.outcome is Outcome.EXCLUDE else "", self.arm)
+
+
+@lru_cache(1024)
+def digest_of(outcome: Outcome, hold_kind: HoldKind | None, reason: str, arm: Arm | None) -> str:
+    """The digest of a verdict of such an outcome, kind, reason of exclusion and arm."""
+    words = f"{outcome}|{hold_kind or ''}|{reason}|{arm or ''}"
+    return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
@@ -14,6 +15,7 @@ from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import Links, WrittenMail, compose
 from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import EXCLUDED, Campaign, Loop
+from closedloop.loops.ready import Ready
 from closedloop.profiles.profile import Profile
 from closedloop.sites.definition import Site
 
@@ -65,23 +67,29 @@ def decide_shard(
 ) -> dict[str, Any]:
     """Decide about everybody of one shard, each on all the loops they are in."""
     counts: Counter[str] = Counter()
+    ready = {loop.loop: Ready(loop, now) for loop in loops}
+
+    @cache
+    def running_for(group: str) -> list[tuple[Loop, Ready]]:
+        return [(loop, ready[loop.loop]) for loop in running(loops, group, sites, now)]
+
     for person in files.people(run, shard):
-        counts[_decide_person(person, run, state, loops, sites, now)] += 1
+        counts[_decide_person(person, run, state, running_for, now)] += 1
     outcome = {"outcome": "decided", "run": run, "shard": shard, "counts": {name: counts[name] for name in OUTCOMES}}
     files.put_outcome(run, shard, outcome)
     return outcome
 
 
 def _decide_person(
-    person: str, run: str, state: State, loops: Sequence[Loop], sites: Mapping[str, Site], now: datetime
+    person: str, run: str, state: State, running_for: Callable[[str], list[tuple[Loop, Ready]]], now: datetime
 ) -> str:
     try:
         stored = state.profile(person)
         if stored.profile is None:
             return "failed" if stored.version and not stored.moved_to else "unchanged"
         found = {
-            _walk(loop, stored.profile, stored.version, run, state, now)
-            for loop in running(loops, stored.profile.group, sites, now)
+            _walk(loop, ready, stored.profile, stored.version, run, state, now)
+            for loop, ready in running_for(stored.profile.group)
         }
         state.settle(person, stored.version, now)
     except StageMoved:
@@ -92,15 +100,17 @@ def _decide_person(
     return next((outcome for outcome in OUTCOMES if outcome in found), "unchanged")
 
 
-def _walk(loop: Loop, profile: Profile, seen: int, run: str, state: State, now: datetime) -> str:
+def _walk(
+    loop: Loop, ready: Ready, profile: Profile, seen: int, run: str, state: State, now: datetime
+) -> str:
     """Take every step that is open to a person on one loop; each is written before the next is decided."""
     position = furthest([state.position(person, loop.loop) for person in ids_of(profile.nodes)], loop)
     outcome = "unchanged"
     # Gates lead forward only: one step into the loop, one for each stage, one out of it or to a stop.
     for _ in range(len(loop.stages) + 2):
-        decision = decide(loop, profile, position, now)
-        if not decision.changes:
+        if not ready.would_change(profile, position):
             return outcome
+        decision = decide(loop, profile, position, now)
         state.write_decision(decision, loop, profile.anchor, run, now, seen)
         if decision.after.stage != position.stage:
             outcome = "excluded" if decision.after.stage == EXCLUDED else "moved"

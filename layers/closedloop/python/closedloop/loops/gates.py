@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from closedloop.events.times import parse
+from closedloop.events.times import iso
 from closedloop.loops.definition import Condition, Gate
 from closedloop.profiles.fit import is_one_of
-from closedloop.profiles.interest import score, share
-from closedloop.profiles.profile import Profile, Seen
+from closedloop.profiles.interest import share, shown
+from closedloop.profiles.profile import Asked, Seen
 
 
 class Outcome(StrEnum):
@@ -30,6 +30,9 @@ class HoldKind(StrEnum):
     ACTION = "has not acted yet"
     FIT = "wrong target"
     HOLDOUT = "holdout"
+
+
+NAMED_FIRST = (HoldKind.FIT, HoldKind.INTEREST, HoldKind.ACTION, HoldKind.HOLDOUT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class Answer:
         return plain
 
 
-def ask(condition: Condition, profile: Profile, now: datetime) -> Answer:
+def ask(condition: Condition, profile: Asked, now: datetime) -> Answer:
     """Answer a condition about a person as of now, with what was found for each part."""
     if condition.all is not None:
         parts = tuple(ask(part, profile, now) for part in condition.all)
@@ -71,11 +74,11 @@ def ask(condition: Condition, profile: Profile, now: datetime) -> Answer:
     return _single(condition, profile, now)
 
 
-def _single(condition: Condition, profile: Profile, now: datetime) -> Answer:
+def _single(condition: Condition, profile: Asked, now: datetime) -> Answer:
     # Scores are held against what is asked for as they are shown, so that an explanation never contradicts itself,
     # and a form that is worth 10 points passes a gate that asks for 10, although every score has faded a little.
     if (interest := condition.interest) is not None:
-        points = round(score(profile.interest.get(interest.topic, 0), now), 2)
+        points = shown(profile.interest.get(interest.topic, 0), now)
         part = round(share(profile.interest, interest.topic), 3)
         question = f"interest in {interest.topic} at least {interest.at_least:g}"
         if interest.share:
@@ -85,29 +88,26 @@ def _single(condition: Condition, profile: Profile, now: datetime) -> Answer:
             HoldKind.INTEREST,
         )
     if condition.engagement is not None:
-        points, least = round(score(profile.engagement, now), 2), condition.engagement.at_least
+        points, least = shown(profile.engagement, now), condition.engagement.at_least
         return Answer(points >= least, f"engagement at least {least:g}", f"{points:.2f}", HoldKind.INTEREST)
     if condition.fit is not None:
         least = condition.fit.at_least
         return Answer(profile.fit >= least, f"fit at least {least:g}", str(profile.fit), HoldKind.FIT)
     if (visited := condition.visited) is not None:
-        times = sum(
-            _times(seen, visited.within_days, now)
-            for path, seen in profile.visited.items() if path.startswith(visited.path)
-        )
+        window = since(visited.within_days, now)
+        times = sum(times_in(seen, window) for seen in profile.pages(visited.path))
         question = f"visited {visited.path}" + _often(visited.times, visited.within_days)
         return Answer(times >= visited.times, question, f"{times} times", HoldKind.INTEREST)
     if (did := condition.did) is not None:
-        seen = profile.did.get(did.event)
-        times = _times(seen, did.within_days, now) if seen else 0
+        seen = profile.done(did.event)
+        times = times_in(seen, since(did.within_days, now)) if seen else 0
         question = f"did {did.event}" + _often(did.times, did.within_days)
         return Answer(times >= did.times, question, f"{times} times", HoldKind.ACTION)
     if condition.deal is not None:
-        states = sorted({deal.state for deal in profile.deals.values()})
-        # A deal that was won had been opened, even when that message never came.
-        reached = {"opened", *states} if "won" in states else set(states)
+        states = profile.deal_states()
         return Answer(
-            condition.deal in reached, f"a deal is {condition.deal}", ", ".join(states) or "no deal", HoldKind.ACTION
+            has_deal(states, condition.deal), f"a deal is {condition.deal}", ", ".join(sorted(states)) or "no deal",
+            HoldKind.ACTION,
         )
     wanted = condition.attribute or {}
     known = {name: profile.attributes.get(name) for name in wanted}
@@ -122,17 +122,28 @@ def _often(times: int, within_days: int | None) -> str:
     return often + (f" within {within_days} days" if within_days else "")
 
 
-def _times(seen: Seen, within_days: int | None, now: datetime) -> int:
+def has_deal(states: Set[str], wanted: str) -> bool:
+    """Whether some deal came so far; one that was won had been opened, even when that message never came."""
+    return wanted in states or (wanted == "opened" and "won" in states)
+
+
+def since(within_days: int | None, now: datetime) -> str:
+    """The first moment of a window, as moments are written; empty, and so before all of them, without one."""
     if within_days is None:
-        return seen.times
-    since = now - timedelta(days=within_days)
-    return sum(1 for moment in seen.moments if parse(moment) >= since)
+        return ""
+    # Moments are whole milliseconds: none lies between the window's first instant and the next whole one.
+    return iso(now - timedelta(days=within_days) + timedelta(microseconds=999))
+
+
+def times_in(seen: Seen, window: str) -> int:
+    """How often since a moment; ever when none is given."""
+    return len([moment for moment in seen.moments if moment >= window]) if window else seen.times
 
 
 def _deciding(parts: tuple[Answer, ...], holds: bool) -> HoldKind:
     """What to name when several conditions made an answer so: the wrong target first, as no patience mends it."""
     kinds = {part.about for part in parts if part.holds is holds}
-    return next(kind for kind in (HoldKind.FIT, HoldKind.INTEREST, HoldKind.ACTION, HoldKind.HOLDOUT) if kind in kinds)
+    return next(kind for kind in NAMED_FIRST if kind in kinds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +156,7 @@ class Judgement:
     why: Mapping[str, Any]
 
 
-def judge(gate: Gate, profile: Profile, now: datetime) -> Judgement:
+def judge(gate: Gate, profile: Asked, now: datetime) -> Judgement:
     """Ask a gate about a person: those whom it excludes first, then whether they are ready."""
     for rule in gate.exclude:
         answer = ask(rule.when, profile, now)

@@ -80,7 +80,6 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         else:
             engagement += line.adds
     attributes = _attributes(alive)
-    sources = list(_arrivals(alive, sites))
     return Profile(
         person=person_id(anchor),
         group=group,
@@ -97,8 +96,8 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         ),
         did=_newest(_seen((e.name, e) for e in alive if e.type is EventType.TRACK)),
         deals=_deals(facts),
-        first_source=sources[0] if sources else {},
-        last_source=sources[-1] if sources else {},
+        first_source=next(_arrivals(alive, sites), {}),
+        last_source=next(_arrivals(reversed(alive), sites), {}),
         active_days=len(
             {event.occurred_at.date() for event in alive if event.door in (Door.BEACON, Door.FORM, Door.LINK)}
         ),
@@ -215,8 +214,8 @@ def _seen(pairs: Iterable[tuple[str, Event]]) -> dict[str, Seen]:
     ordered = sorted(pairs, key=lambda pair: (pair[0], pair[1].occurred_at, pair[1].id))
     seen = {}
     for key, group in groupby(ordered, key=lambda pair: pair[0]):
-        moments = [iso(event.occurred_at) for _, event in group]
-        seen[key] = Seen(len(moments), tuple(moments[-MOMENTS:]))
+        moments = [event.occurred_at for _, event in group]
+        seen[key] = Seen(len(moments), tuple(map(iso, moments[-MOMENTS:])))
     return seen
 
 

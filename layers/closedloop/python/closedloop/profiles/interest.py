@@ -33,6 +33,29 @@ def score(total: int, at: datetime, landmark: datetime = LANDMARK, half_life: ti
     return total / SCALE * math.exp2(-_halves(at, landmark, half_life))
 
 
+def shown(total: int, at: datetime) -> float:
+    """What a sum is worth at a moment as it is shown and held against what is asked for: in hundredths of a point."""
+    return round(score(total, at), 2)
+
+
+def least_total(points: float, at: datetime) -> int:
+    """The least sum that shows so many points at a moment: the threshold moves, the sums do not.
+
+    Source: analytics reference 3.1, consequence 2.
+    """
+    # No rounding on the way turns the order of two sums round, so the border can be searched for.
+    fade = score(SCALE, at)
+    near, margin = round(points / fade * SCALE), round(0.02 / fade * SCALE) + 2
+    low, high = near - margin, near + margin
+    while high - low > 1:
+        middle = (low + high) // 2
+        if shown(middle, at) >= points:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
 def falls_below(
     total: int, threshold: float, landmark: datetime = LANDMARK, half_life: timedelta = HALF_LIFE
 ) -> datetime | None:

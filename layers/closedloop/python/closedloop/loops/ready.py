@@ -1,0 +1,157 @@
+"""Who is to be decided about at all: a loop's gates read once, and asked of everybody without a word of explanation.
+
+A nightly sweep finds most people where they were left. What is written about the others is decided by `decide` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+
+from closedloop.loops.decide import SALT, Position, digest_of
+from closedloop.loops.definition import Condition, Gate, Loop
+from closedloop.loops.experiments import Arm, arm, draw
+from closedloop.loops.gates import NAMED_FIRST, HoldKind, Outcome, has_deal, since, times_in
+from closedloop.profiles.fit import is_one_of
+from closedloop.profiles.interest import least_total, share
+from closedloop.profiles.profile import Asked
+
+# An answer in one number: above zero it holds, below it does not; the number is the place of what it is about among the
+# kinds of hold, from one on, so that the one to be named first is nearest to zero.
+Question = Callable[[Asked], int]
+FIT, INTEREST, ACTION = (NAMED_FIRST.index(kind) + 1 for kind in (HoldKind.FIT, HoldKind.INTEREST, HoldKind.ACTION))
+HELD = tuple(digest_of(Outcome.HOLD, kind, "", None) for kind in NAMED_FIRST)
+HELD_OUT = digest_of(Outcome.HOLD, HoldKind.HOLDOUT, "", Arm.HOLDOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One gate: its name, who is excluded, who is ready, and the share held out."""
+
+    gate: str
+    exclude: tuple[Question, ...]
+    when: Question
+    holdout: float
+
+
+class Ready:
+    """A loop as of one moment: says whether deciding about somebody would change anything."""
+
+    def __init__(self, loop: Loop, now: datetime) -> None:
+        self._loop = loop.loop
+        self._steps = {
+            stage: tuple(_step(gate, now) for gate in loop.gates_from(stage)) for stage in loop.stages
+        }
+
+    def would_change(self, person: Asked, position: Position) -> bool:
+        """Whether `decide` would change anything for a person who stands there.
+
+        Errors: BadShape when the person's stored text cannot be read.
+        """
+        if not position.stage:
+            return True
+        standing = dict(position.standing)
+        for step in self._steps.get(position.stage, ()):
+            for excluded in step.exclude:
+                if excluded(person) > 0:
+                    return True
+            answer = step.when(person)
+            if answer < 0:
+                told = HELD[-answer - 1]
+            elif step.holdout and arm(draw(SALT, self._loop, step.gate, position.unit), step.holdout) is Arm.HOLDOUT:
+                told = HELD_OUT
+            else:
+                return True
+            if standing.get(step.gate) != told:
+                return True
+        return False
+
+
+def _step(gate: Gate, now: datetime) -> _Step:
+    return _Step(
+        gate.name, tuple(_question(rule.when, now) for rule in gate.exclude), _question(gate.when, now), gate.holdout
+    )
+
+
+def _question(condition: Condition, now: datetime) -> Question:
+    """A condition as a question of one person after the other."""
+    if condition.all is not None:
+        return _all(tuple(_question(part, now) for part in condition.all))
+    if condition.any is not None:
+        return _any(tuple(_question(part, now) for part in condition.any))
+    if condition.not_ is not None:
+        return _not(_question(condition.not_, now))
+    return _single(condition, now)
+
+
+def _all(parts: tuple[Question, ...]) -> Question:
+    def question(person: Asked) -> int:
+        answers = [part(person) for part in parts]
+        return min(answers) if min(answers) > 0 else max(answer for answer in answers if answer < 0)
+
+    return question
+
+
+def _any(parts: tuple[Question, ...]) -> Question:
+    def question(person: Asked) -> int:
+        answers = [part(person) for part in parts]
+        return max(answers) if max(answers) < 0 else min(answer for answer in answers if answer > 0)
+
+    return question
+
+
+def _not(part: Question) -> Question:
+    return lambda person: -part(person)
+
+
+def _single(condition: Condition, now: datetime) -> Question:
+    if (interest := condition.interest) is not None:
+        topic, least, part = interest.topic, least_total(interest.at_least, now), interest.share
+
+        def cares(person: Asked) -> int:
+            totals = person.interest
+            enough = totals.get(topic, 0) >= least and round(share(totals, topic), 3) >= part
+            return INTEREST if enough else -INTEREST
+
+        return cares
+    if condition.engagement is not None:
+        least_engaged = least_total(condition.engagement.at_least, now)
+        return lambda person: INTEREST if person.engagement >= least_engaged else -INTEREST
+    if condition.fit is not None:
+        least_fit = condition.fit.at_least
+        return lambda person: FIT if person.fit >= least_fit else -FIT
+    if (visited := condition.visited) is not None:
+        path, visits, in_days = visited.path, visited.times, since(visited.within_days, now)
+
+        def came(person: Asked) -> int:
+            return INTEREST if sum(times_in(seen, in_days) for seen in person.pages(path)) >= visits else -INTEREST
+
+        return came
+    if (did := condition.did) is not None:
+        event, times, window = did.event, did.times, since(did.within_days, now)
+
+        def acted(person: Asked) -> int:
+            seen = person.done(event)
+            return ACTION if seen is not None and times_in(seen, window) >= times else -ACTION
+
+        return acted
+    if (deal := condition.deal) is not None:
+        return lambda person: ACTION if has_deal(person.deal_states(), deal) else -ACTION
+    wanted = tuple((name, _one_of(values)) for name, values in (condition.attribute or {}).items())
+
+    def alike(person: Asked) -> int:
+        known = person.attributes
+        for name, is_one in wanted:
+            if not is_one(known.get(name)):
+                return -FIT
+        return FIT
+
+    return alike
+
+
+def _one_of(values: tuple[str, ...]) -> Callable[[object], bool]:
+    """Whether an attribute is one of these values, remembered for the words that come again and again."""
+    word = lru_cache(1024)(lambda value: is_one_of(value, values))
+    return lambda value: word(value) if type(value) is str else is_one_of(value, values)

@@ -1,0 +1,187 @@
+"""Ready: the quick question and the explained decision never differ; a profile's text is read no further than asked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
+
+from closedloop.errors import BadShape
+from closedloop.events.times import iso
+from closedloop.loops.decide import Position, decide
+from closedloop.loops.definition import BESIDE_THE_PATH, Loop
+from closedloop.loops.ready import Ready
+from closedloop.profiles.interest import LANDMARK, least_total, shown, weight
+from closedloop.profiles.profile import DealState, Excerpt, Profile, Seen, profile_from
+
+NOW = datetime(2026, 11, 24, 6, 0, 0, 123_456, tzinfo=UTC)
+TOPICS, EVENTS, PATHS = ["pumps", "valves"], ["Demo Asked", "Login"], ["/", "/products", "/products/a", "/careers"]
+WORDS = ["water", "student", "NO"]
+
+TIMES = st.sampled_from([NOW, NOW + timedelta(hours=7), NOW.replace(microsecond=0), datetime(2026, 1, 1, tzinfo=UTC)])
+POINTS = st.sampled_from([0.0, 0.01, 1.0, 7.5, 10.0, 33.33])
+WITHIN = st.none() | st.integers(1, 9)
+SINGLE = st.one_of(
+    st.fixed_dictionaries({"topic": st.sampled_from(TOPICS), "at_least": POINTS,
+                           "share": st.sampled_from([0.0, 0.333, 0.5, 1.0])}).map(lambda asked: {"interest": asked}),
+    POINTS.map(lambda least: {"engagement": {"at_least": least}}),
+    st.integers(0, 4).map(lambda fit: {"fit": {"at_least": fit}}),
+    st.fixed_dictionaries({"path": st.sampled_from(PATHS), "times": st.integers(1, 4), "within_days": WITHIN}).map(
+        lambda asked: {"visited": asked}),
+    st.fixed_dictionaries({"event": st.sampled_from(EVENTS), "times": st.integers(1, 4), "within_days": WITHIN}).map(
+        lambda asked: {"did": asked}),
+    st.sampled_from(["opened", "won", "lost"]).map(lambda state: {"deal": state}),
+    st.dictionaries(
+        st.sampled_from(["industry", "role"]), st.lists(st.sampled_from(WORDS), min_size=1), min_size=1,
+    ).map(lambda asked: {"attribute": asked}),
+)
+CONDITIONS = st.recursive(SINGLE, lambda below: st.one_of(
+    st.lists(below, min_size=1, max_size=3).map(lambda parts: {"all": parts}),
+    st.lists(below, min_size=1, max_size=3).map(lambda parts: {"any": parts}),
+    below.map(lambda part: {"not": part}),
+), max_leaves=6)
+GATES = st.lists(
+    st.fixed_dictionaries({
+        "way": st.sampled_from([("research", "problem"), ("research", "customer"), ("problem", "customer")]),
+        "when": CONDITIONS, "holdout": st.sampled_from([0.0, 0.5]),
+        "exclude": st.lists(CONDITIONS.map(lambda when: {"when": when, "reason": "not wanted"}), max_size=1),
+    }),
+    max_size=3,
+)
+
+
+def a_loop(gates: list[dict[str, Any]]) -> Loop:
+    """Three stages, with the gates given and one to each stage, so that all can be reached."""
+    impossible = {"all": [{"deal": "won"}, {"not": {"deal": "won"}}]}
+    ways = [
+        {"name": "on", "from": "research", "to": "problem", "when": impossible},
+        {"name": "out", "from": "problem", "to": "customer", "when": impossible},
+        *({"name": f"g{place}", "from": gate["way"][0], "to": gate["way"][1], "when": gate["when"],
+           "holdout": gate["holdout"], "exclude": gate["exclude"]} for place, gate in enumerate(gates)),
+    ]
+    return Loop.model_validate({
+        "loop": "autumn", "sites": ["demo"], "strategy": "Win water works", "currency": "JPY",
+        "period": {"start": date(2026, 9, 1), "end": date(2027, 3, 31)},
+        "objectives": [{"metric": "deals_won", "target": 5, "by": date(2027, 3, 31)}],
+        "stages": ["research", "problem", "customer"],
+        "campaigns": [{"name": "guide", "stage": "research", "touchpoint": "form"}], "gates": ways,
+    })
+
+
+# Moments at the borders of windows too, to the millisecond.
+MOMENTS = st.builds(
+    lambda days, ms: iso(NOW - timedelta(days=days, milliseconds=ms)), st.integers(0, 9), st.sampled_from([-1, 0, 1]),
+)
+SEEN = st.builds(lambda moments, more: Seen(len(moments) + more, tuple(moments)),
+                 st.lists(MOMENTS, min_size=1, max_size=5), st.sampled_from([0, 0, 3]))
+TOTALS = st.builds(lambda points, off: weight(points, NOW) + off, POINTS, st.integers(-2_000_000, 2_000_000))
+DEALS = st.builds(DealState, st.sampled_from(["opened", "won", "lost"]), st.integers(0, 10**15), st.just("JPY"),
+                  MOMENTS, st.sampled_from([0, 700]))
+VALUES = st.one_of(
+    st.sampled_from([*WORDS, " Ｗａｔｅｒ ", "no", "line\nbreak\u2028"]),
+    st.text(st.characters(codec="utf-8"), max_size=4),
+    st.integers(-10**400, 10**400), st.booleans(), st.floats(allow_nan=False),
+)
+PROFILES = st.builds(
+    Profile, person=st.just("p-ada"), group=st.just("demo"), nodes=st.just(("email:ada", "user:製造")),
+    first_at=MOMENTS, last_at=MOMENTS, events=st.integers(0, 9),
+    interest=st.dictionaries(st.sampled_from([*TOPICS, "careers"]), TOTALS), engagement=TOTALS, fit=st.integers(0, 4),
+    attributes=st.dictionaries(st.sampled_from(["industry", "role", "size"]), VALUES),
+    visited=st.dictionaries(st.sampled_from(PATHS), SEEN), did=st.dictionaries(st.sampled_from(EVENTS), SEEN),
+    deals=st.dictionaries(st.sampled_from(["d1", "d2"]), DEALS),
+    first_source=st.dictionaries(st.just("channel"), st.text(st.characters(codec="utf-8"), max_size=3)),
+    active_days=st.integers(0, 3), suppressed=st.sampled_from(["", "bounced"]),
+    consent=st.dictionaries(st.just("marketing"), st.just("denied")),
+)
+PLACES = st.sampled_from(["", "research", "problem", "customer", "exhibition", *BESIDE_THE_PATH])
+
+
+@settings(max_examples=300, deadline=None)
+@given(GATES, PROFILES, PROFILES, PLACES, st.integers(0, 9), TIMES)
+def test_who_is_said_to_stay_is_whom_deciding_leaves_and_nobody_else(
+    gates: list[dict[str, Any]], profile: Profile, later: Profile, stage: str, unit: int, now: datetime
+) -> None:
+    loop = a_loop(gates)
+    ready, position = Ready(loop, now), Position("p-ada", "autumn", stage, 1 if stage else 0, f"p-{unit}")
+    # Every step of the one, which leaves verdicts standing, and then of what became of them.
+    for known in (profile, later, profile):
+        excerpt = Excerpt(known.as_text())
+        for _ in range(len(loop.stages) + 2):
+            decision = decide(loop, known, position, now)
+            assert ready.would_change(known, position) is decision.changes
+            assert ready.would_change(excerpt, position) is decision.changes
+            position = decision.after
+        for odd in (replace(position, standing=()), replace(position, standing=(("g0", "another"), ("gone", "x")))):
+            assert ready.would_change(excerpt, odd) is decide(loop, known, odd, now).changes
+
+
+@settings(deadline=None)
+@given(PROFILES)
+def test_a_profile_is_its_text_and_an_excerpt_says_the_same(profile: Profile) -> None:
+    text = profile.as_text()
+    assert profile_from(text) == profile
+    assert profile_from(text).as_text() == text
+    excerpt = Excerpt(text)
+    for name in ("person", "group", "interest", "engagement", "fit", "attributes"):
+        assert getattr(excerpt, name) == getattr(profile, name)
+    assert tuple(excerpt.nodes) == profile.nodes
+    assert excerpt.deal_states() == profile.deal_states()
+    for event in EVENTS:
+        assert excerpt.done(event) == profile.done(event)
+    for path in PATHS:
+        assert sorted(excerpt.pages(path), key=str) == sorted(profile.pages(path), key=str)
+
+
+def test_a_moment_is_written_as_far_as_it_differs_from_the_one_before() -> None:
+    days = ("2026-11-15T06:28:27.551Z", "2026-11-15T06:29:53.551Z", "2026-11-15T06:29:55.020Z",
+            "2026-11-15T07:29:55.020Z", "2026-11-16T07:29:55.020Z")
+    profile = Profile("p-ada", "demo", ("email:ada",), days[0], days[4], 9, did={"Login": Seen(9, days)})
+    assert profile.as_text() == (
+        '{"group":"demo","nodes":["email:ada"],"person":"p-ada"}\n'
+        '{"Login":"9 2026-11-15T06:28:27.551Z 29:53.551Z 55.020Z 07:29:55.020Z 2026-11-16T07:29:55.020Z"}\n'
+        '{}\n'
+        '{"events":9,"first_at":"2026-11-15T06:28:27.551Z","last_at":"2026-11-16T07:29:55.020Z"}'
+    )
+
+
+HEAD = '{"person":"p","group":"demo","nodes":[],"deals":{"d":%s}}'
+BROKEN = ("", "{}", "[]\n[]\n[]\n[]", "{}\n{}\n{}\n{}", HEAD % "[]", f'{HEAD % "[1]"}\n[]\n[]\n{{}}',
+          f'{HEAD % "5"}\n{{"Login":"x"}}\n{{"/a":7}}\n{{}}', f'{HEAD % "[]"}\n{{"Login"\n{{\n{{}}')
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_a_text_that_cannot_be_read_is_refused_when_it_is_asked_for(text: str) -> None:
+    with pytest.raises(BadShape):
+        profile_from(text)
+
+    def all_of_it() -> None:
+        excerpt = Excerpt(text)
+        excerpt.deal_states()
+        excerpt.done("Login")
+        excerpt.pages("/a")
+
+    with pytest.raises(BadShape):
+        all_of_it()
+
+
+@settings(deadline=None)
+@given(st.floats(0, 1_000_000), st.datetimes(datetime(2020, 1, 1), datetime(2099, 1, 1)), st.integers(0, 3))
+@example(0.0, datetime(2026, 1, 1), 0)
+@example(1_000_000.0, datetime(9999, 1, 1), 0)
+@example(1_000_000.0, datetime(1, 1, 1), 0)
+def test_the_least_sum_is_the_border_of_what_is_shown(points: float, at: datetime, more: int) -> None:
+    moment = at.replace(tzinfo=UTC)
+    least = least_total(points, moment)
+    assume(math.isfinite(shown(least, moment)))
+    assert shown(least + more, moment) >= points
+    assert shown(least - 1 - more, moment) < points
+
+
+def test_at_the_landmark_half_a_hundredth_less_shows_the_points() -> None:
+    # The floats nearest to 9.995 and to -0.005 lie just below them.
+    assert (least_total(10, LANDMARK), least_total(0, LANDMARK)) == (9_995_001, -4_999)
