@@ -113,11 +113,16 @@ def test_who_is_said_to_stay_is_whom_deciding_leaves_and_nobody_else(
         excerpt = Excerpt(known.as_text())
         for _ in range(len(loop.stages) + 2):
             decision = decide(loop, known, position, now)
-            assert ready.would_change(known, position) is decision.changes
-            assert ready.would_change(excerpt, position) is decision.changes
+            gates = ready.news(known, position)
+            assert (gates is not None) is decision.changes
+            assert ready.news(excerpt, position) == gates
+            for person in (known, excerpt):
+                assert decide(loop, person, position, now, gates) == decide(loop, person, position, now) == decision
             position = decision.after
         for odd in (replace(position, standing=()), replace(position, standing=(("g0", "another"), ("gone", "x")))):
-            assert ready.would_change(excerpt, odd) is decide(loop, known, odd, now).changes
+            gates = ready.news(excerpt, odd)
+            assert (gates is not None) is decide(loop, known, odd, now).changes
+            assert decide(loop, excerpt, odd, now, gates) == decide(loop, known, odd, now)
 
 
 @settings(deadline=None)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+from pydantic_core import from_json
+
 from closedloop.loops.definition import EXCLUDED, Gate, Loop
 from closedloop.loops.experiments import Arm, arm, draw
 from closedloop.loops.gates import HoldKind, Outcome, judge
-from closedloop.profiles.profile import Profile
+from closedloop.profiles.profile import Asked
 
 SALT = "closed-loop"
+# The digest of each gate's last verdict, by gate.
+Standing = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +27,7 @@ class Position:
     """Where a person stands on one loop.
 
     Shapes: `stage` is empty before the first; `version` counts the decisions written; `unit` is the id that arms are
-    drawn by, kept for ever from the first; `standing` is the digest of each gate's last verdict.
+    drawn by, kept for ever from the first; `standing` is sorted by gate.
     """
 
     person: str
@@ -30,7 +35,17 @@ class Position:
     stage: str = ""
     version: int = 0
     unit: str = ""
-    standing: tuple[tuple[str, str], ...] = ()
+    standing: Standing = ()
+
+
+def standing_text(standing: Standing) -> str:
+    """The digests that stand as the one text that equal ones share."""
+    return json.dumps(dict(standing), sort_keys=True, separators=(",", ":"))
+
+
+def standing_from(text: str) -> Standing:
+    """Read what `standing_text` wrote."""
+    return tuple(from_json(text).items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +61,7 @@ class Verdict:
     hold_kind: HoldKind | None
     arm: Arm | None
     draw: float | None
-    why: dict[str, Any]
+    why: Mapping[str, Any]
 
     @property
     def digest(self) -> str:
@@ -79,10 +94,14 @@ class Decision:
         return self.after != self.before
 
 
-def decide(loop: Loop, profile: Profile, position: Position, now: datetime) -> Decision:
+def decide(
+    loop: Loop, profile: Asked, position: Position, now: datetime, gates: Sequence[Gate] | None = None
+) -> Decision:
     """One step of one person: into the loop, through a gate, out of the loop, or nowhere.
 
     A person takes one step a decision, so that each step is written, explained and acted on by itself.
+
+    Shapes: `gates` are those to ask, where all others are known to say nothing new (see ready.py); all when left out.
     """
     if not position.stage:
         entered = replace(position, stage=loop.stages[0], unit=position.unit or profile.person, version=1)
@@ -91,7 +110,7 @@ def decide(loop: Loop, profile: Profile, position: Position, now: datetime) -> D
         return Decision(position, position, (), (), f"is {position.stage}")
     standing = dict(position.standing)
     verdicts = []
-    for gate in loop.gates_from(position.stage):
+    for gate in loop.gates_from(position.stage) if gates is None else gates:
         verdict = _verdict(loop, gate, profile, position, now)
         if standing.get(gate.name) != verdict.digest:
             verdicts.append(verdict)
@@ -99,18 +118,24 @@ def decide(loop: Loop, profile: Profile, position: Position, now: datetime) -> D
         if verdict.outcome is Outcome.HOLD:
             continue
         stage = gate.to if verdict.outcome is Outcome.ADVANCE else EXCLUDED
-        after = replace(position, stage=stage, version=position.version + 1, standing=tuple(sorted(standing.items())))
+        after = _after(position, stage, standing)
         campaigns = _mailed(loop, stage) if verdict.outcome is Outcome.ADVANCE else ()
         return Decision(position, after, tuple(verdicts), campaigns, verdict.reason)
     if not verdicts:
         return Decision(position, position, (), (), "nothing new")
-    after = replace(position, version=position.version + 1, standing=tuple(sorted(standing.items())))
+    after = _after(position, position.stage, standing)
     return Decision(position, after, tuple(verdicts), (), verdicts[-1].reason)
 
 
-def _verdict(loop: Loop, gate: Gate, profile: Profile, position: Position, now: datetime) -> Verdict:
+def _after(before: Position, stage: str, standing: Mapping[str, str]) -> Position:
+    return Position(
+        before.person, before.loop, stage, before.version + 1, before.unit, tuple(sorted(standing.items()))
+    )
+
+
+def _verdict(loop: Loop, gate: Gate, profile: Asked, position: Position, now: datetime) -> Verdict:
     judgement = judge(gate, profile, now)
-    why = dict(judgement.why)
+    why = judgement.why
     if judgement.outcome is not Outcome.ADVANCE or not gate.holdout:
         return Verdict(gate.name, judgement.outcome, judgement.reason, judgement.hold_kind, None, None, why)
     place = draw(SALT, loop.loop, gate.name, position.unit)

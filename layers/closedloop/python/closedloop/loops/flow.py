@@ -108,9 +108,10 @@ def _walk(
     outcome = "unchanged"
     # Gates lead forward only: one step into the loop, one for each stage, one out of it or to a stop.
     for _ in range(len(loop.stages) + 2):
-        if not ready.would_change(profile, position):
+        gates = ready.news(profile, position)
+        if gates is None:
             return outcome
-        decision = decide(loop, profile, position, now)
+        decision = decide(loop, profile, position, now, gates)
         state.write_decision(decision, loop, profile.anchor, run, now, seen)
         if decision.after.stage != position.stage:
             outcome = "excluded" if decision.after.stage == EXCLUDED else "moved"

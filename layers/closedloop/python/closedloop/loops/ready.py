@@ -5,10 +5,10 @@ A nightly sweep finds most people where they were left. What is written about th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from closedloop.loops.decide import SALT, Position, digest_of
 from closedloop.loops.definition import Condition, Gate, Loop
@@ -22,82 +22,85 @@ from closedloop.profiles.profile import Asked
 # kinds of hold, from one on, so that the one to be named first is nearest to zero.
 Question = Callable[[Asked], int]
 FIT, INTEREST, ACTION = (NAMED_FIRST.index(kind) + 1 for kind in (HoldKind.FIT, HoldKind.INTEREST, HoldKind.ACTION))
+LAST = len(NAMED_FIRST)
 HELD = tuple(digest_of(Outcome.HOLD, kind, "", None) for kind in NAMED_FIRST)
 HELD_OUT = digest_of(Outcome.HOLD, HoldKind.HOLDOUT, "", Arm.HOLDOUT)
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """One gate: its name, who is excluded, who is ready, and the share held out."""
+class _Step(NamedTuple):
+    """One gate, with the questions who is excluded and who is ready."""
 
-    gate: str
+    gate: Gate
     exclude: tuple[Question, ...]
     when: Question
-    holdout: float
 
 
 class Ready:
-    """A loop as of one moment: says whether deciding about somebody would change anything."""
+    """A loop as of one moment: says whether deciding about somebody would change anything, and at which gates."""
 
     def __init__(self, loop: Loop, now: datetime) -> None:
         self._loop = loop.loop
-        self._steps = {
-            stage: tuple(_step(gate, now) for gate in loop.gates_from(stage)) for stage in loop.stages
-        }
+        self._steps = {stage: tuple(_step(gate, now) for gate in loop.gates_from(stage)) for stage in loop.stages}
 
-    def would_change(self, person: Asked, position: Position) -> bool:
-        """Whether `decide` would change anything for a person who stands there.
+    def news(self, person: Asked, position: Position) -> Sequence[Gate] | None:
+        """The gates that would say something new of a person who stands there; None when nothing would change.
 
+        Shapes: deciding by these gates alone is deciding by all; there are none for who only enters.
         Errors: BadShape when the person's stored text cannot be read.
         """
         if not position.stage:
-            return True
+            return ()
+        steps = self._steps.get(position.stage)
+        if not steps:
+            return None
         standing = dict(position.standing)
-        for step in self._steps.get(position.stage, ()):
-            for excluded in step.exclude:
+        new: list[Gate] = []
+        for gate, exclude, when in steps:
+            for excluded in exclude:
                 if excluded(person) > 0:
-                    return True
-            answer = step.when(person)
+                    return [*new, gate]
+            answer = when(person)
             if answer < 0:
                 told = HELD[-answer - 1]
-            elif step.holdout and arm(draw(SALT, self._loop, step.gate, position.unit), step.holdout) is Arm.HOLDOUT:
+            elif gate.holdout and arm(draw(SALT, self._loop, gate.name, position.unit), gate.holdout) is Arm.HOLDOUT:
                 told = HELD_OUT
             else:
-                return True
-            if standing.get(step.gate) != told:
-                return True
-        return False
+                return [*new, gate]
+            if standing.get(gate.name) != told:
+                new.append(gate)
+        return new or None
 
 
 def _step(gate: Gate, now: datetime) -> _Step:
-    return _Step(
-        gate.name, tuple(_question(rule.when, now) for rule in gate.exclude), _question(gate.when, now), gate.holdout
-    )
+    return _Step(gate, tuple(_question(rule.when, now) for rule in gate.exclude), _question(gate.when, now))
 
 
 def _question(condition: Condition, now: datetime) -> Question:
     """A condition as a question of one person after the other."""
     if condition.all is not None:
-        return _all(tuple(_question(part, now) for part in condition.all))
+        return _joined(tuple(_question(part, now) for part in condition.all), 1)
     if condition.any is not None:
-        return _any(tuple(_question(part, now) for part in condition.any))
+        return _joined(tuple(_question(part, now) for part in condition.any), -1)
     if condition.not_ is not None:
         return _not(_question(condition.not_, now))
     return _single(condition, now)
 
 
-def _all(parts: tuple[Question, ...]) -> Question:
+def _joined(parts: tuple[Question, ...], sign: int) -> Question:
+    """All of the parts; with -1 any of them, since some part holds unless all are missing."""
+
     def question(person: Asked) -> int:
-        answers = [part(person) for part in parts]
-        return min(answers) if min(answers) > 0 else max(answer for answer in answers if answer < 0)
-
-    return question
-
-
-def _any(parts: tuple[Question, ...]) -> Question:
-    def question(person: Asked) -> int:
-        answers = [part(person) for part in parts]
-        return max(answers) if max(answers) < 0 else min(answer for answer in answers if answer > 0)
+        holding, missing = LAST, 0
+        for part in parts:
+            answer = sign * part(person)
+            if answer == -FIT:
+                return -sign * FIT
+            if answer > 0:
+                if answer < holding:
+                    holding = answer
+            elif answer > missing or not missing:
+                missing = answer
+        return sign * (missing or holding)
 
     return question
 

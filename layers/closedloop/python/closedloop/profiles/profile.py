@@ -16,7 +16,7 @@ What is empty is left out. Of a moment only what differs from the one before is 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from typing import Any, Protocol
@@ -56,6 +56,8 @@ class Asked(Protocol):
     """What gates may ask of a person; the profile answers it, and so does an excerpt of its text."""
 
     @property
+    def person(self) -> str: ...
+    @property
     def interest(self) -> Mapping[str, int]: ...
     @property
     def engagement(self) -> int: ...
@@ -65,7 +67,7 @@ class Asked(Protocol):
     def attributes(self) -> Mapping[str, Any]: ...
     def done(self, event: str) -> Seen | None: ...
     def pages(self, path: str) -> Iterable[Seen]: ...
-    def deal_states(self) -> set[str]: ...
+    def deal_states(self) -> Set[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,14 +192,13 @@ class Excerpt:
     """
 
     __slots__ = (
-        "_deals", "_did", "_did_line", "_visited", "_visited_line", "attributes", "engagement", "fit", "group",
-        "interest", "nodes", "person",
+        "_deals", "_did", "_text", "_visited",
+        "attributes", "engagement", "fit", "group", "interest", "nodes", "person",
     )
 
     def __init__(self, text: str) -> None:
         try:
-            head, self._did_line, self._visited_line, _ = text.split("\n")
-            told = from_json(head)
+            told = from_json(text[: text.index("\n")])
             self.person: str = told["person"]
             self.group: str = told["group"]
             self.nodes: list[str] = told["nodes"]
@@ -208,36 +209,46 @@ class Excerpt:
             self._deals: Mapping[str, list[Any]] = told.get("deals", _NOTHING)
         except _UNREADABLE as error:
             raise BadShape(f"a stored profile cannot be read: {error}") from error
+        self._text = text
         self._did: Mapping[str, str] | None = None
         self._visited: Mapping[str, str] | None = None
+
+    @property
+    def anchor(self) -> str:
+        """The node that the person is named after."""
+        return self.nodes[0]
 
     def done(self, event: str) -> Seen | None:
         """How often something was done, None when it never was."""
         if self._did is None:
-            self._did = _line(self._did_line)
+            self._did = _line(self._text, DID)
         text = self._did.get(event)
         return None if text is None else _read(text)
 
     def pages(self, path: str) -> list[Seen]:
         """How often each page was seen whose path begins so."""
         if self._visited is None:
-            self._visited = _line(self._visited_line)
+            self._visited = _line(self._text, VISITED)
         return [_read(text) for page, text in self._visited.items() if page.startswith(path)]
 
-    def deal_states(self) -> set[str]:
+    def deal_states(self) -> Set[str]:
+        if not self._deals:
+            return _NO_DEAL
         try:
             return {words[0] for words in self._deals.values()}
         except (TypeError, IndexError) as error:
             raise BadShape(f"a stored profile's deals cannot be read: {error}") from error
 
 
+DID, VISITED = 1, 2
 _NOTHING: Mapping[str, Any] = {}
+_NO_DEAL: Set[str] = frozenset()
 
 
-def _line(line: str) -> dict[str, str]:
+def _line(text: str, number: int) -> dict[str, str]:
     try:
-        told = from_json(line)
-    except ValueError as error:
+        told = from_json(text.split("\n", number + 1)[number])
+    except (ValueError, IndexError) as error:
         raise BadShape(f"a stored profile cannot be read: {error}") from error
     if not isinstance(told, dict):
         raise BadShape("a stored profile has a line that is no object")
