@@ -43,8 +43,9 @@ def standing_text(standing: Standing) -> str:
     return json.dumps(dict(standing), sort_keys=True, separators=(",", ":"))
 
 
+@lru_cache(4096)
 def standing_from(text: str) -> Standing:
-    """Read what `standing_text` wrote."""
+    """Read what `standing_text` wrote; there are few ways to stand before a loop's gates, so they are remembered."""
     return tuple(from_json(text).items())
 
 
@@ -112,9 +113,10 @@ def decide(
     verdicts = []
     for gate in loop.gates_from(position.stage) if gates is None else gates:
         verdict = _verdict(loop, gate, profile, position, now)
-        if standing.get(gate.name) != verdict.digest:
+        digest = verdict.digest
+        if standing.get(gate.name) != digest:
             verdicts.append(verdict)
-            standing[gate.name] = verdict.digest
+            standing[gate.name] = digest
         if verdict.outcome is Outcome.HOLD:
             continue
         stage = gate.to if verdict.outcome is Outcome.ADVANCE else EXCLUDED

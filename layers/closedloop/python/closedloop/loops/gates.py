@@ -6,6 +6,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from closedloop.events.times import iso
@@ -80,28 +81,26 @@ def _single(condition: Condition, profile: Asked, now: datetime) -> Answer:
     if (interest := condition.interest) is not None:
         points = shown(profile.interest.get(interest.topic, 0), now)
         part = round(share(profile.interest, interest.topic), 3)
-        question = f"interest in {interest.topic} at least {interest.at_least:g}"
-        if interest.share:
-            question += f" and {interest.share * 100:g}% of all interest"
+        question = _cares(interest.topic, interest.at_least, interest.share)
         return Answer(
             points >= interest.at_least and part >= interest.share, question, f"{points:.2f}, {part:.1%} of all",
             HoldKind.INTEREST,
         )
     if condition.engagement is not None:
         points, least = shown(profile.engagement, now), condition.engagement.at_least
-        return Answer(points >= least, f"engagement at least {least:g}", f"{points:.2f}", HoldKind.INTEREST)
+        return Answer(points >= least, _at_least("engagement", least), f"{points:.2f}", HoldKind.INTEREST)
     if condition.fit is not None:
         least = condition.fit.at_least
-        return Answer(profile.fit >= least, f"fit at least {least:g}", str(profile.fit), HoldKind.FIT)
+        return Answer(profile.fit >= least, _at_least("fit", least), str(profile.fit), HoldKind.FIT)
     if (visited := condition.visited) is not None:
         window = since(visited.within_days, now)
         times = sum(times_in(seen, window) for seen in profile.pages(visited.path))
-        question = f"visited {visited.path}" + _often(visited.times, visited.within_days)
+        question = _often("visited", visited.path, visited.times, visited.within_days)
         return Answer(times >= visited.times, question, f"{times} times", HoldKind.INTEREST)
     if (did := condition.did) is not None:
         seen = profile.done(did.event)
         times = times_in(seen, since(did.within_days, now)) if seen else 0
-        question = f"did {did.event}" + _often(did.times, did.within_days)
+        question = _often("did", did.event, did.times, did.within_days)
         return Answer(times >= did.times, question, f"{times} times", HoldKind.ACTION)
     if condition.deal is not None:
         states = profile.deal_states()
@@ -111,15 +110,41 @@ def _single(condition: Condition, profile: Asked, now: datetime) -> Answer:
         )
     wanted = condition.attribute or {}
     known = {name: profile.attributes.get(name) for name in wanted}
-    holds = all(is_one_of(known[name], values) for name, values in wanted.items())
-    question = " and ".join(f"{name} is {' or '.join(values)}" for name, values in wanted.items())
+    holds = all(is_wanted(known[name], values) for name, values in wanted.items())
     found = ", ".join(f"{name} {'not known' if value is None else value}" for name, value in known.items())
-    return Answer(holds, question, found, HoldKind.FIT)
+    return Answer(holds, _alike(tuple(wanted.items())), found, HoldKind.FIT)
 
 
-def _often(times: int, within_days: int | None) -> str:
+# The questions in words are remembered, as few are asked of many people.
+
+
+@lru_cache(1024)
+def _cares(topic: str, points: float, part: float) -> str:
+    return _at_least(f"interest in {topic}", points) + (f" and {part * 100:g}% of all interest" if part else "")
+
+
+@lru_cache(1024)
+def _at_least(what: str, least: float) -> str:
+    return f"{what} at least {least:g}"
+
+
+@lru_cache(1024)
+def _often(verb: str, what: str, times: int, within_days: int | None) -> str:
     often = f" {times} times" if times > 1 else ""
-    return often + (f" within {within_days} days" if within_days else "")
+    return f"{verb} {what}{often}" + (f" within {within_days} days" if within_days else "")
+
+
+@lru_cache(1024)
+def _alike(wanted: tuple[tuple[str, tuple[str, ...]], ...]) -> str:
+    return " and ".join(f"{name} is {' or '.join(values)}" for name, values in wanted)
+
+
+def is_wanted(value: object, wanted: tuple[str, ...]) -> bool:
+    """Whether an attribute is one of these values; remembered for the words that come again and again."""
+    return _is_wanted_word(value, wanted) if type(value) is str else is_one_of(value, wanted)
+
+
+_is_wanted_word = lru_cache(4096)(is_one_of)
 
 
 def has_deal(states: Set[str], wanted: str) -> bool:
@@ -142,7 +167,7 @@ def times_in(seen: Seen, window: str) -> int:
 
 def _deciding(parts: tuple[Answer, ...], holds: bool) -> HoldKind:
     """What to name when several conditions made an answer so: the wrong target first, as no patience mends it."""
-    kinds = {part.about for part in parts if part.holds is holds}
+    kinds = [part.about for part in parts if part.holds is holds]
     return next(kind for kind in NAMED_FIRST if kind in kinds)
 
 

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from functools import lru_cache
 from typing import NamedTuple
 
 from closedloop.loops.decide import SALT, Position, digest_of
 from closedloop.loops.definition import Condition, Gate, Loop
 from closedloop.loops.experiments import Arm, arm, draw
-from closedloop.loops.gates import NAMED_FIRST, HoldKind, Outcome, has_deal, since, times_in
-from closedloop.profiles.fit import is_one_of
+from closedloop.loops.gates import NAMED_FIRST, HoldKind, Outcome, has_deal, is_wanted, since, times_in
 from closedloop.profiles.interest import least_total, share
 from closedloop.profiles.profile import Asked
 
@@ -78,16 +76,19 @@ def _step(gate: Gate, now: datetime) -> _Step:
 def _question(condition: Condition, now: datetime) -> Question:
     """A condition as a question of one person after the other."""
     if condition.all is not None:
-        return _joined(tuple(_question(part, now) for part in condition.all), 1)
+        return _joined(condition.all, now, 1)
     if condition.any is not None:
-        return _joined(tuple(_question(part, now) for part in condition.any), -1)
+        return _joined(condition.any, now, -1)
     if condition.not_ is not None:
         return _not(_question(condition.not_, now))
     return _single(condition, now)
 
 
-def _joined(parts: tuple[Question, ...], sign: int) -> Question:
-    """All of the parts; with -1 any of them, since some part holds unless all are missing."""
+def _joined(conditions: Sequence[Condition], now: datetime, sign: int) -> Question:
+    """All of the conditions; with -1 any of them, since one holds unless all are missing."""
+    # What is about fit goes first: nothing is named before it, so it may end the asking.
+    in_order = sorted(conditions, key=lambda one: one.fit is None and one.attribute is None)
+    parts = tuple(_question(one, now) for one in in_order)
 
     def question(person: Asked) -> int:
         holding, missing = LAST, 0
@@ -142,19 +143,13 @@ def _single(condition: Condition, now: datetime) -> Question:
         return acted
     if (deal := condition.deal) is not None:
         return lambda person: ACTION if has_deal(person.deal_states(), deal) else -ACTION
-    wanted = tuple((name, _one_of(values)) for name, values in (condition.attribute or {}).items())
+    wanted = tuple((condition.attribute or {}).items())
 
     def alike(person: Asked) -> int:
         known = person.attributes
-        for name, is_one in wanted:
-            if not is_one(known.get(name)):
+        for name, values in wanted:
+            if not is_wanted(known.get(name), values):
                 return -FIT
         return FIT
 
     return alike
-
-
-def _one_of(values: tuple[str, ...]) -> Callable[[object], bool]:
-    """Whether an attribute is one of these values, remembered for the words that come again and again."""
-    word = lru_cache(1024)(lambda value: is_one_of(value, values))
-    return lambda value: word(value) if type(value) is str else is_one_of(value, values)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 LANDMARK = datetime(2026, 1, 1, tzinfo=UTC)
 HALF_LIFE = timedelta(days=30)
@@ -30,7 +31,13 @@ def _halves(at: datetime, landmark: datetime, half_life: timedelta) -> float:
 
 def score(total: int, at: datetime, landmark: datetime = LANDMARK, half_life: timedelta = HALF_LIFE) -> float:
     """What a sum is worth at a moment, in points."""
-    return total / SCALE * math.exp2(-_halves(at, landmark, half_life))
+    return total / SCALE * _worth(at, landmark, half_life)
+
+
+@lru_cache(256)
+def _worth(at: datetime, landmark: datetime, half_life: timedelta) -> float:
+    """What a point of the landmark is worth at a moment; scores are asked for at one moment, of many people."""
+    return math.exp2(-_halves(at, landmark, half_life))
 
 
 def shown(total: int, at: datetime) -> float:
