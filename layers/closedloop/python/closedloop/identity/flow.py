@@ -51,11 +51,13 @@ def strong_nodes(nodes: Iterable[str], evidence: Evidence) -> set[str]:
     return found
 
 
-def gather(start: str, evidence: Evidence) -> Neighbourhood:
+def gather(start: str, evidence: Evidence, near_evidence: Evidence | None = None) -> Neighbourhood:
     """Everything that evidence joins to one strong node.
 
-    Shapes: at most 500 nodes; what has more is no person, and the rest is left out.
+    Shapes: at most 500 nodes; what has more is no person, and the rest is left out. `near_evidence` tells of browsers
+    and deals; it may have been read earlier, since their own packets, read afterwards, say the same and what is new.
     """
+    near_evidence = near_evidence or evidence
     strong: set[str] = set()
     near: set[str] = set()
     links: dict[Link, None] = {}
@@ -64,7 +66,7 @@ def gather(start: str, evidence: Evidence) -> Neighbourhood:
         node = waiting.pop()
         if node in strong or node in near:
             continue
-        found = evidence.links(node)
+        found = (evidence if is_strong(node) else near_evidence).links(node)
         links.update(dict.fromkeys(found))
         if not is_strong(node):
             # Others who named themselves on this browser are evidence about it, and another person.

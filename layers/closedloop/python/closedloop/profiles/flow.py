@@ -103,7 +103,7 @@ def project(
         if node in done:
             continue
         try:
-            profile, changed, nodes = refold(node, state, ledger, sites, now)
+            profile, changed, nodes = refold(node, state, ledger, sites, now, known)
         except TryAgain:
             result.again.update(touched[node])
             continue
@@ -117,7 +117,12 @@ def project(
 
 
 def refold(
-    node: str, state: Profiles, ledger: Packets, sites: Mapping[str, Site], now: Callable[[], datetime]
+    node: str,
+    state: Profiles,
+    ledger: Packets,
+    sites: Mapping[str, Site],
+    now: Callable[[], datetime],
+    known: Evidence | None = None,
 ) -> tuple[Profile | None, bool, frozenset[str]]:
     """Fold one person anew from the ledger and store the result if it is another than the stored one.
 
@@ -125,7 +130,8 @@ def refold(
     write, so that nobody is decided about twice; a sign is put even where no profile was, or a slower fold of the
     lone node would still write one.
 
-    Shapes: the profile (None while there is nothing to fold), whether it changed, and the person's strong nodes.
+    Shapes: the profile (None while there is nothing to fold), whether it changed, and the person's strong nodes;
+    `known` is what was read of browsers and deals earlier in the batch.
     Errors: ProfileMoved after five rounds against others.
     """
     # Most people have one strong node and are named after it; whoever is not is read again under the right name.
@@ -133,7 +139,7 @@ def refold(
     for _ in range(ROUNDS + 1):
         stored = state.profile(person)
         held = state.contact(person) if stored.version else {}
-        nearby = gather(node, state)
+        nearby = gather(node, state, known)
         named = person_id(anchor_of(nearby.strong))
         if stored.moved_to or named != person:
             person = named
