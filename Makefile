@@ -11,7 +11,7 @@ export CI
 
 .PHONY: setup run test lint type bench synth lock clean
 
-setup: $(VENV)/.ready $(EMULATOR)/.ready functions/serve_tracker/t.js
+setup: $(VENV)/.ready $(EMULATOR)/.ready functions/serve_tracker/t.js build/.layers
 
 $(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
 	@echo "setup: the project's environment in $(VENV)"
@@ -29,6 +29,12 @@ $(EMULATOR)/.ready: requirements/emulator.txt $(VENV)/.ready
 
 functions/serve_tracker/t.js: web/tracker.js web/build.py $(VENV)/.ready
 	@$(BIN)/python -m web.build
+
+# The layers for this machine's own interpreter; they are built once for a lock.
+build/.layers: requirements/capture.txt requirements/project.txt requirements/email.txt requirements/report.txt $(VENV)/.ready functions/serve_tracker/t.js
+	@echo "setup: the functions' layers for this machine"
+	@$(BIN)/python -m infra.app -c platform=host -o build/first.out >/dev/null
+	@touch $@
 
 run: setup
 	@$(BIN)/python -m infra.demo $(ARGS)
