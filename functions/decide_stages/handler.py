@@ -9,6 +9,7 @@ from closedloop.runtime import clock, doors
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    state = doors.state()
     return decide_shard(
-        event["run"], int(event["shard"]), doors.state(), doors.runs(), doors.loops(), doors.state().sites(), clock.now()
+        event["run"], int(event["shard"]), state, doors.runs(), state.loops(), state.sites(), clock.now()
     )

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.system, pytest.mark.browser]
 @pytest.fixture
 def browser(tmp_path: Path) -> Iterator[webdriver.Chrome]:
     if not shutil.which("chromium"):
-        (pytest.fail if os.environ.get("CI") else pytest.skip)("Chromium is missing: apt-get install chromium chromium-driver")
+        (pytest.fail if os.environ.get("CI") else pytest.skip)("Chromium is missing: apt-get install chromium")
     options = webdriver.ChromeOptions()
     options.binary_location = str(shutil.which("chromium"))
     for argument in (

@@ -66,7 +66,8 @@ def test_rounding_keeps_the_sum_and_moves_no_share_by_a_whole_unit(shares: list[
 
 
 def test_a_touchpoint_older_than_the_lookback_takes_no_part() -> None:
-    (journey,) = journeys([Conversion("d", "p", WON)], {"p": (a_touch(91, "old"), a_touch(90, "edge"), a_touch(0, "now"))})
+    touches = (a_touch(91, "old"), a_touch(90, "edge"), a_touch(0, "now"))
+    (journey,) = journeys([Conversion("d", "p", WON)], {"p": touches})
     assert journey.path == ("edge", "now")
 
 
