@@ -157,7 +157,7 @@ def test_a_file_without_the_sender_that_mails_need_is_refused_with_the_line_of_t
     lines = (EXAMPLES / "loops/autumn-pumps.yaml").read_text().splitlines()
     told = problems_with(document.read_as(Loop), {"demo": site}, document)
     assert [(lines[line - 1].strip(), text) for line, text in told] == [
-        ("- {metric: new_persons_with_fit, target: 40, by: 2027-03-31, fit: 60}",
+        ("- {metric: new_persons_with_fit, target: 150, by: 2027-03-31, fit: 60}",
          "metric: no site of the loop has target_attributes, so nobody has any fit"),
         ("mail:", "mail: site demo has no mail_sender, and mails leave in its name"),
         ("- fit: {at_least: 60}", "fit: no site of the loop has target_attributes, so nobody has any fit"),

@@ -16,7 +16,7 @@ from closedloop.loops.actions import Links, WrittenMail, compose
 from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import EXCLUDED, Campaign, Loop
 from closedloop.loops.ready import Ready
-from closedloop.profiles.profile import Profile
+from closedloop.profiles.profile import Excerpt, Profile
 from closedloop.sites.definition import Site
 
 if TYPE_CHECKING:
@@ -84,35 +84,33 @@ def _decide_person(
     person: str, run: str, state: State, running_for: Callable[[str], list[tuple[Loop, Ready]]], now: datetime
 ) -> str:
     try:
-        stored = state.profile(person)
-        if stored.profile is None:
-            return "failed" if stored.version and not stored.moved_to else "unchanged"
-        found = {
-            _walk(loop, ready, stored.profile, stored.version, run, state, now)
-            for loop, ready in running_for(stored.profile.group)
-        }
-        state.settle(person, stored.version, now)
+        version, text = state.profile_text(person)
+        if text is None:
+            return "unchanged"
+        known = Excerpt(text)
+        found = {_walk(loop, ready, known, version, run, state, now) for loop, ready in running_for(known.group)}
+        state.settle(person, version, now)
     except StageMoved:
         # Somebody else decided or folded meanwhile; the mark stays and the next run decides afresh.
         return "later"
-    except TryAgain:
+    except (TryAgain, BadShape):
         return "failed"
     return next((outcome for outcome in OUTCOMES if outcome in found), "unchanged")
 
 
 def _walk(
-    loop: Loop, ready: Ready, profile: Profile, seen: int, run: str, state: State, now: datetime
+    loop: Loop, ready: Ready, known: Excerpt, seen: int, run: str, state: State, now: datetime
 ) -> str:
     """Take every step that is open to a person on one loop; each is written before the next is decided."""
-    position = furthest([state.position(person, loop.loop) for person in ids_of(profile.nodes)], loop)
+    position = furthest([state.position(person, loop.loop) for person in ids_of(known.nodes)], loop)
     outcome = "unchanged"
     # Gates lead forward only: one step into the loop, one for each stage, one out of it or to a stop.
     for _ in range(len(loop.stages) + 2):
-        gates = ready.news(profile, position)
+        gates = ready.news(known, position)
         if gates is None:
             return outcome
-        decision = decide(loop, profile, position, now, gates)
-        state.write_decision(decision, loop, profile.anchor, run, now, seen)
+        decision = decide(loop, known, position, now, gates)
+        state.write_decision(decision, loop, known.anchor, run, now, seen)
         if decision.after.stage != position.stage:
             outcome = "excluded" if decision.after.stage == EXCLUDED else "moved"
         elif outcome == "unchanged":

@@ -34,7 +34,7 @@ from closedloop.errors import BadShape, ProfileMoved, StageMoved
 from closedloop.events.identifiers import is_strong
 from closedloop.events.times import iso, parse
 from closedloop.identity.evidence import EvidenceKind, Link
-from closedloop.loops.decide import Decision, Position, Verdict, as_json
+from closedloop.loops.decide import Decision, Position, Verdict, as_json, standing_from, standing_text
 from closedloop.loops.definition import Loop
 from closedloop.profiles.profile import Profile, profile_from
 from closedloop.sites.definition import Site, key_hash, version_of
@@ -253,6 +253,13 @@ class State:
 
     # Profiles.
 
+    def profile_text(self, person: str) -> tuple[int, str | None]:
+        """A profile's version and its text, unread; None where none was written or the id moved."""
+        item = self._get(f"P#{person}", "PROFILE")
+        if item is None:
+            return 0, None
+        return int(item["version"]["N"]), None if "moved_to" in item else item[schema.BODY]["S"]
+
     def profile(self, person: str) -> StoredProfile:
         item = self._get(f"P#{person}", "PROFILE")
         if item is None:
@@ -431,7 +438,7 @@ class State:
             item["stage"]["S"],
             int(item["version"]["N"]),
             item["unit"]["S"],
-            tuple(sorted(json.loads(item["standing"]["S"]).items())),
+            standing_from(item["standing"]["S"]),
         )
 
     def write_decision(
@@ -457,7 +464,7 @@ class State:
             "stage": {"S": after.stage},
             "version": {"N": str(after.version)},
             "unit": {"S": after.unit},
-            "standing": {"S": json.dumps(dict(after.standing), sort_keys=True)},
+            "standing": {"S": standing_text(after.standing)},
             "since": {"S": iso(now)},
         }
         writes = [
