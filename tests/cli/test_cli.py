@@ -365,7 +365,7 @@ def test_a_loop_is_shown_as_it_was_written(applied: Cloud, run: Run) -> None:
     assert shown["stages"] == ["research", "problem", "proposal", "decision", "customer"]
     assert shown["gates"][0]["from"] == "research"
     told = run("loop", "show", "autumn-pumps").out
-    for words in ("research → problem → proposal → decision → customer", "60,000,000", "walk-in", "20%", "2026-09-01"):
+    for words in ("research → problem → proposal → decision → customer", "120,000,000", "walk-in", "20%", "2026-09-01"):
         assert words in told
 
 
@@ -575,8 +575,8 @@ FAULTS: Mapping[str, tuple[Callable[[Cloud], None], dict[str, str]]] = {
     "the State table is missing": (drop_table(STATE), {
         "State table": "a setting could not be read: ResourceNotFoundException",
         "sites": "a setting could not be read: ResourceNotFoundException",
-        "loops": "a setting could not be read: ResourceNotFoundException",
-        "mail sender": "a setting could not be read: ResourceNotFoundException",
+        "loops": "ResourceNotFoundException",
+        "mail sender": "ResourceNotFoundException",
     }),
     "the pepper is missing": (drop_secret, {"pepper": "a setting could not be read: ResourceNotFoundException"}),
     "the secret holds no pepper": (empty_secret, {"pepper": "pepper is missing there"}),

@@ -28,7 +28,7 @@ from closedloop.world.post import ATTEMPTS, NoAnswer, OverHttp, Reply, Request, 
 from closedloop.world.react import react
 
 UNTIL = datetime(2026, 11, 24, 6, tzinfo=UTC)
-NOW = datetime.now(UTC)
+NOW = datetime(2026, 11, 24, 6, tzinfo=UTC)
 SECRET = "whsec_" + base64.b64encode(b"a secret of the customer system").decode()
 NAMES = (files.EVENTS, files.FORMS, files.DEALS, files.MAIL, files.COSTS, files.REACTIONS)
 
@@ -56,7 +56,9 @@ class Door:
                 self.turned_away[request] += 1
                 return (503, {"Retry-After": "7"}, b"") if self.asks % 2 else (429, {"Retry-After": "7"}, b"")
             if path.startswith("/v1/webhooks/deals"):
-                Webhook(SECRET).verify(body, headers)
+                given = {name.lower(): value for name, value in headers.items()}
+                sent_at = datetime.fromtimestamp(int(given["webhook-timestamp"]), UTC)
+                assert given["webhook-signature"] == Webhook(SECRET).sign(given["webhook-id"], sent_at, body.decode())
             self.taken.append((path, headers, json.loads(body) if body else None))
             if path.startswith("/l/"):
                 return 302, {"Location": "https://www.northwind.example/"}, b""
