@@ -32,8 +32,8 @@ functions/serve_tracker/t.js: web/tracker.js web/build.py $(VENV)/.ready
 
 # The layers for this machine's own interpreter; they are built once for a lock.
 build/.layers: requirements/capture.txt requirements/project.txt requirements/email.txt requirements/report.txt $(VENV)/.ready functions/serve_tracker/t.js
-	@echo "setup: the functions' layers for this machine"
-	@$(BIN)/python -m infra.app -c platform=host -o build/first.out >/dev/null
+	@echo "setup: the functions' layers and the templates for this machine"
+	@$(BIN)/python -m infra.local prepare
 	@touch $@
 
 run: setup

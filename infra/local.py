@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 
 ROOT = Path(__file__).resolve().parent.parent
 EMULATOR = ROOT / ".emulator"
+SYNTHESIZED = ROOT / "build" / "local.out"
 HOST = "127.0.0.1"
 REGION = "ap-northeast-1"
 ACCOUNT = "000000000000"
@@ -144,7 +145,7 @@ def _deploy_all(
     say: Say,
 ) -> Deployed:
     url = f"http://{HOST}:{port}"
-    output = directory / "cdk.out"
+    output = SYNTHESIZED
     say("writing the templates and the layers of this machine")
     _synthesize(output, context)
     if not _wait(lambda: _answers(port), START_TIMEOUT_S, while_running=process):
@@ -503,6 +504,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     start = commands.add_parser("up", help="start the emulator, deploy, print outputs as JSON")
     end = commands.add_parser("down", help="end the emulator that `up` started")
+    commands.add_parser("prepare", help="write the templates and layers of this machine ahead of the first `up`")
     for command in (start, end):
         command.add_argument("--dir", type=Path, default=ROOT / ".local", help="where the run keeps its files")
     start.add_argument("--emulator", type=Path, default=EMULATOR, help="virtual environment that holds the emulator")
@@ -513,6 +515,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start.add_argument("-c", "--context", action="append", default=[], metavar="KEY=VALUE")
     asked = parser.parse_args(arguments)
     try:
+        if asked.command == "prepare":
+            _synthesize(SYNTHESIZED, {})
+            return 0
         if asked.command == "down":
             was = down(asked.dir)
             print("ended" if was else "nothing was running here", file=sys.stderr)
