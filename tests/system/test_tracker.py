@@ -42,7 +42,7 @@ def test_a_page_view_in_a_browser_stands_in_the_ledger(system: System, browser: 
         seen = WebDriverWait(browser, 30, poll_frequency=0.5).until(
             lambda _: [
                 record for record in system.records()
-                if record["type"] == "page" and record["context"].get("library") != "access-log"
+                if record["type"] == "page" and "/beacon/" in record["id"]
                 and "localhost:8000" in str(record["context"].get("page", {}).get("url"))
             ]
         )
