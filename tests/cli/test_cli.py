@@ -575,8 +575,8 @@ FAULTS: Mapping[str, tuple[Callable[[Cloud], None], dict[str, str]]] = {
     "the State table is missing": (drop_table(STATE), {
         "State table": "a setting could not be read: ResourceNotFoundException",
         "sites": "a setting could not be read: ResourceNotFoundException",
-        "loops": "ResourceNotFoundException",
-        "mail sender": "ResourceNotFoundException",
+        "loops": "a setting could not be read: ResourceNotFoundException",
+        "mail sender": "a setting could not be read: ResourceNotFoundException",
     }),
     "the pepper is missing": (drop_secret, {"pepper": "a setting could not be read: ResourceNotFoundException"}),
     "the secret holds no pepper": (empty_secret, {"pepper": "pepper is missing there"}),

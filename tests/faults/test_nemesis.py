@@ -357,6 +357,6 @@ def test_a_projection_killed_at_any_call_and_delivered_again_ends_in_the_same_st
         ends.add((told, str(state.contact(now_id)).replace(mail, "MAIL"), state.suppressed([address(mail)])))
         assert (sign.moved_to, sign.profile, state.contact(former)) == (now_id, None, {})
         boundary += 1
-    assert boundary > 25
+    assert boundary >= 30
     assert {(contact, suppressed) for _, contact, suppressed in ends} == {("{'email': 'MAIL'}", "unsubscribed")}
     assert len(ends) == 1

@@ -220,8 +220,14 @@ def sites() -> Mapping[str, Site]:
 
 
 def loops() -> list[Loop]:
-    """Every declared loop, as of now: whoever is due because a loop is new must be decided about by that loop."""
-    return state().loops()
+    """Every declared loop, as of now: whoever is due because a loop is new must be decided about by that loop.
+
+    Errors: NotDurable.
+    """
+    try:
+        return state().loops()
+    except CallFailed as error:
+        raise NotDurable(f"a setting could not be read: {error.code}") from error
 
 
 def mail() -> MailDoors:
