@@ -17,19 +17,19 @@ from bench.protocol import Row
 from bench.wru import profile
 from closedloop.loops.decide import Position, decide, standing_from, standing_text
 from closedloop.loops.ready import Ready
-from closedloop.profiles.profile import Excerpt, profile_from
+from closedloop.profiles.profile import Excerpt, Stored, profile_from
 
 PEOPLE = 400
 CHANGED = 20
 WANTED = 100_000.0
 # A person as stored: the profile, then the id, stage, version, unit and standing verdicts of the position.
-Stored = tuple[str, str, str, int, str, str]
+Kept = tuple[Stored, str, str, int, str, str]
 
 
 def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
     loop = traffic.loop()
     ready = Ready(loop, traffic.NOW)
-    people: list[Stored] = []
+    people: list[Kept] = []
     for number in range(PEOPLE):
         one = profile(1 + number % 60, number)
         # A sweep finds most people where they were left; one in twenty has a step to take.
@@ -39,22 +39,22 @@ def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
             if number % CHANGED == 0:
                 position = before
         standing = standing_text(position.standing)
-        people.append((one.as_text(), one.person, position.stage, position.version, position.unit, standing))
+        people.append((one.stored(), one.person, position.stage, position.version, position.unit, standing))
     stages = Counter(stage for _, _, stage, *_ in people)
     assert len(stages) > 2, stages
 
-    def read(person: Stored) -> Position:
+    def read(person: Kept) -> Position:
         _, name, stage, version, unit, standing = person
         return Position(name, loop.loop, stage, version, unit, standing_from(standing))
 
-    def sweep(person: Stored) -> int:
+    def sweep(person: Kept) -> int:
         excerpt, position, steps = Excerpt(person[0]), read(person), 0
         while (gates := ready.news(excerpt, position)) is not None:
             position = decide(loop, excerpt, position, traffic.NOW, gates).after
             steps += 1
         return steps
 
-    def timed(what: Callable[[Stored], object], some: Sequence[Stored] = people) -> Callable[[], float]:
+    def timed(what: Callable[[Kept], object], some: Sequence[Kept] = people) -> Callable[[], float]:
         def take() -> float:
             begin = time.process_time()
             for person in some:
@@ -73,7 +73,7 @@ def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
         "decoded": timed(lambda person: (Excerpt(person[0]), read(person))),
         "explained": timed(lambda person: decide(loop, profile_from(person[0]), read(person), traffic.NOW)),
     }, samples)
-    median_bytes = sorted(len(person[0].encode()) for person in people)[PEOPLE // 2]
+    median_bytes = sorted(len(told.encode()) + len(more) for (told, more), *_ in people)[PEOPLE // 2]
     share = f"{100 / CHANGED:g} % of them with steps to take"
     return [
         Row("decisions", f"decoded and decided, {median_bytes} bytes a profile, {share}", "persons/core-s",

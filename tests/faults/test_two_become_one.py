@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from closedloop.events.packet import Packet
 from closedloop.identity.evidence import Link
@@ -196,7 +196,7 @@ OUTSIDE = Position("p_now", "autumn")
 )
 def test_the_furthest_place_counts_and_exclusion_stands(stages: tuple[str, ...], stage: str) -> None:
     positions = [
-        replace(OUTSIDE, person=f"p_{number}", stage=name, version=number + 3, unit=f"u_{number}")
+        structs.replace(OUTSIDE, person=f"p_{number}", stage=name, version=number + 3, unit=f"u_{number}")
         for number, name in enumerate(stages)
     ]
     found = furthest(positions, LOOP)

@@ -13,7 +13,7 @@ from closedloop.errors import ProfileMoved
 from closedloop.events.event import Door
 from closedloop.events.packet import Entry, Packet, pack
 from closedloop.profiles.flow import project
-from closedloop.profiles.profile import profile_from
+from closedloop.profiles.profile import Stored, profile_from
 from closedloop.store.ledger import packet_item
 from functions.project_profiles import handler
 from tests.functions.conftest import EVENTS, MACHINE, STATE, Account
@@ -78,7 +78,10 @@ def test_seven_bad_records_of_a_hundred_are_kept_and_the_others_become_profiles(
         items[place] = poison(items[place], kind)
     batch = a_batch(items)
     assert handler.handle(batch, Context()) == {"batchItemFailures": []}
-    profiles = [profile_from(item["body"]["S"]) for item in account.items(STATE) if item["sk"]["S"] == "PROFILE"]
+    profiles = [
+        profile_from(Stored(item["body"]["S"], item["more"]["B"]))
+        for item in account.items(STATE) if item["sk"]["S"] == "PROFILE"
+    ]
     # The ledger's own copies of the seven are whole: what is told is that the fold ran for everybody else's records.
     assert len(profiles) == 5
     failed = account.failed()

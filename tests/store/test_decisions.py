@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from closedloop.errors import StageMoved
 from closedloop.loops.decide import Decision, Position, Verdict
@@ -77,7 +78,7 @@ def test_a_repeated_decision_is_refused_and_changes_nothing(
 def test_a_decision_on_a_stale_position_is_refused_whole(known: State) -> None:
     write(known, ENTRY)
     write(known, ADVANCE)
-    elsewhere = replace(AHEAD, stage="excluded")
+    elsewhere = structs.replace(AHEAD, stage="excluded")
     with pytest.raises(StageMoved):
         write(known, Decision(ENTERED, elsewhere, (), ("offer",), "too late"))
     assert known.position("p_jane", "autumn") == AHEAD
@@ -111,7 +112,7 @@ def test_nothing_is_decided_under_an_id_that_moved(known: State, seen: int | Non
 def test_a_hold_is_a_verdict_without_a_transition(known: State) -> None:
     write(known, ENTRY)
     hold = Verdict("interested", Outcome.HOLD, "visited /pumps: 0 times", HoldKind.INTEREST, None, None, {})
-    write(known, Decision(ENTERED, replace(ENTERED, version=2), (hold,), (), hold.reason))
+    write(known, Decision(ENTERED, structs.replace(ENTERED, version=2), (hold,), (), hold.reason))
     assert kinds(known) == ["action", "transition", "verdict"]
     assert known.position("p_jane", "autumn").stage == "research"
 

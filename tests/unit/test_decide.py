@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from closedloop.loops.decide import SALT, Decision, Position, as_json, decide
 from closedloop.loops.definition import BESIDE_THE_PATH, EXCLUDED, Loop

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
+import msgspec
+from msgspec.structs import replace
 from pydantic_core import from_json
 
 from closedloop.loops.definition import EXCLUDED, Gate, Loop
@@ -22,8 +23,7 @@ SALT = "closed-loop"
 Standing = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(msgspec.Struct, frozen=True, gc=False):
     """Where a person stands on one loop.
 
     Shapes: `stage` is empty before the first; `version` counts the decisions written; `unit` is the id that arms are
@@ -49,8 +49,7 @@ def standing_from(text: str) -> Standing:
     return tuple(from_json(text).items())
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """A gate's answer for a person, with what it rests on.
 
     Units: `draw` is the person's place between 0 and 1 at this gate, None where nobody is held out.
@@ -77,8 +76,7 @@ def digest_of(outcome: Outcome, hold_kind: HoldKind | None, reason: str, arm: Ar
     return hashlib.sha256(words.encode()).hexdigest()[:12]
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(msgspec.Struct, frozen=True):
     """What changes for one person on one loop: the verdicts that are new, the stage reached, the mails to write.
 
     Shapes: `campaigns` names the campaigns whose action is now due.

@@ -10,6 +10,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
 
+from msgspec import structs
+
 from closedloop.errors import BadShape, MailRefused, OutcomeUnknown, StageMoved, Throttled, TryAgain
 from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import Links, WrittenMail, compose
@@ -84,10 +86,10 @@ def _decide_person(
     person: str, run: str, state: State, running_for: Callable[[str], list[tuple[Loop, Ready]]], now: datetime
 ) -> str:
     try:
-        version, text = state.profile_text(person)
-        if text is None:
+        version, stored = state.unread_profile(person)
+        if stored is None:
             return "unchanged"
-        known = Excerpt(text)
+        known = Excerpt(stored)
         found = {_walk(loop, ready, known, version, run, state, now) for loop, ready in running_for(known.group)}
         state.settle(person, version, now)
     except StageMoved:
@@ -126,7 +128,7 @@ def furthest(positions: Sequence[Position], loop: Loop) -> Position:
     """
     order = {stage: place for place, stage in enumerate(("", *loop.stages))}
     far = max(positions, key=lambda position: order.get(position.stage, len(order)))
-    return replace(far, person=positions[0].person, version=positions[0].version)
+    return structs.replace(far, person=positions[0].person, version=positions[0].version)
 
 
 @dataclass(frozen=True, slots=True)

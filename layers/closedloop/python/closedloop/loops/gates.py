@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Set
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from closedloop.events.times import iso
 from closedloop.loops.definition import Condition, Gate
@@ -36,8 +37,7 @@ class HoldKind(StrEnum):
 NAMED_FIRST = (HoldKind.FIT, HoldKind.INTEREST, HoldKind.ACTION, HoldKind.HOLDOUT)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """One condition, what was found, and whether that is enough.
 
     Shapes: `parts` are the conditions it is joined of, empty for a single question.
@@ -152,6 +152,7 @@ def has_deal(states: Set[str], wanted: str) -> bool:
     return wanted in states or (wanted == "opened" and "won" in states)
 
 
+@lru_cache(256)
 def since(within_days: int | None, now: datetime) -> str:
     """The first moment of a window, as moments are written; empty, and so before all of them, without one."""
     if within_days is None:
@@ -171,8 +172,7 @@ def _deciding(parts: tuple[Answer, ...], holds: bool) -> HoldKind:
     return next(kind for kind in NAMED_FIRST if kind in kinds)
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """What a gate says of a person, before any holdout: the outcome, its kind or reason, and why."""
 
     outcome: Outcome

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import groupby, islice
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
+
+import msgspec
 
 from closedloop.events import event as names
 from closedloop.events.agents import Grade, grade_event
@@ -227,7 +229,7 @@ def _within(items: Iterable[tuple[str, Kept]], most: int) -> dict[str, Kept]:
     """The first of these, as many as a profile has room for, by name."""
     kept, room = {}, MOST_BYTES
     for name, value in islice(items, most):
-        room -= len(name.encode()) + len(json.dumps(value, default=asdict, ensure_ascii=False).encode())
+        room -= len(name.encode()) + len(json.dumps(value, default=msgspec.to_builtins, ensure_ascii=False).encode())
         if room < 0:
             break
         kept[name] = value

@@ -1,34 +1,32 @@
 """The profile: what the events say of a person now, as a value that can be stored and read back.
 
-The stored text has four lines, each an object in JSON, so that a sweep over everybody reads no more than gates ask:
+It is kept in two parts, so that a sweep over everybody reads no more than gates ask, and a change costs one write unit:
 
-| line    | what                                                                                        |
-|---------|---------------------------------------------------------------------------------------------|
-| head    | who, and what most gates ask: interest, engagement, fit, attributes, deals as lists         |
-| did     | what was done, each in one text: how often, then the moments kept                           |
-| visited | the pages seen, likewise                                                                    |
-| rest    | all else                                                                                    |
+| part | what                                                                                                      |
+|------|-----------------------------------------------------------------------------------------------------------|
+| told | a list in JSON: person, group, nodes, interest, engagement, fit, attributes, deals, and what was done     |
+| more | an object in JSON of all else, the pages visited among it; packed by zlib                                 |
 
-What is empty is left out. Of a moment only what differs from the one before is written, in whole parts:
-`3 2026-11-15T06:28:27.551Z 29:53.551Z 55.020Z`.
+What was done and visited is one text each: how often, then the moments kept. Of a moment only what differs from the one
+before is written, in whole parts: `3 2026-11-15T06:28:27.551Z 29:53.551Z 55.020Z`. In `more` what is empty is left out.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from pydantic_core import from_json
+import msgspec
 
 from closedloop.errors import BadShape
 from closedloop.events.times import parse
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(msgspec.Struct, frozen=True, gc=False):
     """How often something was done or seen, and when: the newest moments, as many as windows need.
 
     Shapes: `moments` are ISO texts, newest last, at most `MOMENTS`; `times` counts all.
@@ -36,6 +34,13 @@ class Seen:
 
     times: int
     moments: tuple[str, ...]
+
+
+class Stored(NamedTuple):
+    """A profile as it is kept: what gates ask, and all else."""
+
+    told: str
+    more: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,29 +121,35 @@ class Profile:
 
     def as_text(self) -> str:
         """The profile as the one text that equal profiles share."""
-        head, rest = (
-            {name: value for name in names if (value := getattr(self, name)) or name in _ALWAYS}
-            for names in (_HEAD, _REST)
-        )
-        if self.deals:
-            head["deals"] = {name: _deal_words(deal) for name, deal in self.deals.items()}
+        return "\n".join(self._parts())
+
+    def stored(self) -> Stored:
+        """The profile as it is kept."""
+        told, more = self._parts()
+        return Stored(told, zlib.compress(more.encode(), level=9, wbits=_RAW))
+
+    def _parts(self) -> tuple[str, str]:
+        deals = {name: _deal_words(deal) for name, deal in self.deals.items()}
         did, visited = ({key: _seen_text(seen) for key, seen in part.items()} for part in (self.did, self.visited))
-        return "\n".join(map(_as_json, (head, did, visited, rest)))
+        told = [getattr(self, name) for name in _TOLD]
+        more = {name: value for name in _MORE if (value := getattr(self, name)) or name in _ALWAYS}
+        return _as_json([*told, deals, did]), _as_json(more | ({"visited": visited} if visited else {}))
 
     @property
     def last(self) -> datetime:
         return parse(self.last_at)
 
 
-_HEAD = ("person", "group", "nodes", "interest", "engagement", "fit", "attributes")
-_REST = tuple(each.name for each in fields(Profile) if each.name not in {*_HEAD, "deals", "did", "visited"})
+_TOLD = ("person", "group", "nodes", "interest", "engagement", "fit", "attributes")
+_MORE = tuple(each.name for each in fields(Profile) if each.name not in {*_TOLD, "deals", "did", "visited"})
 _ALWAYS = frozenset(
     each.name for each in fields(Profile) if each.default is MISSING and each.default_factory is MISSING
 )
+_RAW = -zlib.MAX_WBITS
 _as_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 # Where a moment may be cut: before its seconds, its minutes, its hour.
 _CUTS = (17, 14, 11)
-_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
+_UNREADABLE = (ValueError, TypeError, AttributeError, zlib.error)
 
 
 def _deal_words(deal: DealState) -> list[Any]:
@@ -165,51 +176,78 @@ def _seen(text: str) -> Seen:
     return Seen(int(times), tuple(moments))
 
 
-def profile_from(text: str) -> Profile:
-    """Read what `as_text` wrote.
+class _Told(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """What gates ask, in the order of its list; newer code may add to it."""
+
+    person: str
+    group: str
+    nodes: list[str]
+    interest: dict[str, int]
+    engagement: int
+    fit: int
+    attributes: dict[str, Any]
+    deals: dict[str, list[Any]]
+    did: msgspec.Raw
+
+
+class _Visited(msgspec.Struct, frozen=True, gc=False):
+    """Of all else, the pages alone."""
+
+    visited: dict[str, str] = {}
+
+
+_told = msgspec.json.Decoder(_Told).decode
+_did = msgspec.json.Decoder(dict[str, str]).decode
+_more = msgspec.json.Decoder(dict[str, Any]).decode
+_visited = msgspec.json.Decoder(_Visited).decode
+
+
+def profile_from(stored: Stored) -> Profile:
+    """Read what `stored` gave.
 
     Errors: BadShape.
     """
     try:
-        head, did, visited, rest = map(from_json, text.split("\n"))
-        # Newer code may know more of a person; what this code does not know it leaves out.
-        values = {name: part[name] for part, names in ((head, _HEAD), (rest, _REST)) for name in names if name in part}
-        values["nodes"] = tuple(values["nodes"])
-        values["deals"] = {name: DealState(*words) for name, words in head.get("deals", {}).items()}
+        told, more = _told(stored.told), _more(zlib.decompress(stored.more, _RAW))
         return Profile(
-            did={key: _seen(seen) for key, seen in did.items()},
-            visited={key: _seen(seen) for key, seen in visited.items()},
-            **values,
+            person=told.person, group=told.group, nodes=tuple(told.nodes), interest=told.interest,
+            engagement=told.engagement, fit=told.fit, attributes=told.attributes,
+            deals={name: DealState(*words) for name, words in told.deals.items()},
+            did={key: _seen(text) for key, text in _did(told.did).items()},
+            visited={key: _seen(text) for key, text in more.get("visited", _NOTHING).items()},
+            # Newer code may know more of a person; what this code does not know it leaves out.
+            **{name: more[name] for name in _MORE if name in more},
         )
     except _UNREADABLE as error:
         raise BadShape(f"a stored profile cannot be read: {error}") from error
 
 
 class Excerpt:
-    """What gates ask of a person, read from the stored text no further than they ask.
+    """What gates ask of a person, read from what is stored no further than they ask.
 
     Errors: BadShape, whenever something is asked for that cannot be read; `profile_from` finds all at once.
     """
 
     __slots__ = (
-        "_deals", "_did", "_text", "_visited",
+        "_deals", "_did", "_more", "_raw", "_visited",
         "attributes", "engagement", "fit", "group", "interest", "nodes", "person",
     )
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, stored: Stored) -> None:
+        text, self._more = stored
         try:
-            told = from_json(text[: text.index("\n")])
-            self.person: str = told["person"]
-            self.group: str = told["group"]
-            self.nodes: list[str] = told["nodes"]
-            self.interest: Mapping[str, int] = told.get("interest", _NOTHING)
-            self.engagement: int = told.get("engagement", 0)
-            self.fit: int = told.get("fit", 0)
-            self.attributes: Mapping[str, Any] = told.get("attributes", _NOTHING)
-            self._deals: Mapping[str, list[Any]] = told.get("deals", _NOTHING)
-        except _UNREADABLE as error:
+            told = _told(text)
+        except ValueError as error:
             raise BadShape(f"a stored profile cannot be read: {error}") from error
-        self._text = text
+        self.person = told.person
+        self.group = told.group
+        self.nodes = told.nodes
+        self.interest: Mapping[str, int] = told.interest
+        self.engagement = told.engagement
+        self.fit = told.fit
+        self.attributes: Mapping[str, Any] = told.attributes
+        self._deals = told.deals
+        self._raw = told.did
         self._did: Mapping[str, str] | None = None
         self._visited: Mapping[str, str] | None = None
 
@@ -220,16 +258,22 @@ class Excerpt:
 
     def done(self, event: str) -> Seen | None:
         """How often something was done, None when it never was."""
-        if self._did is None:
-            self._did = _line(self._text, DID)
-        text = self._did.get(event)
-        return None if text is None else _read(text)
+        try:
+            if self._did is None:
+                self._did = _did(self._raw)
+            text = self._did.get(event)
+            return None if text is None else _seen(text)
+        except ValueError as error:
+            raise BadShape(f"what a stored profile did cannot be read: {error}") from error
 
     def pages(self, path: str) -> list[Seen]:
         """How often each page was seen whose path begins so."""
-        if self._visited is None:
-            self._visited = _line(self._text, VISITED)
-        return [_read(text) for page, text in self._visited.items() if page.startswith(path)]
+        try:
+            if self._visited is None:
+                self._visited = _visited(zlib.decompress(self._more, _RAW)).visited
+            return [_seen(text) for page, text in self._visited.items() if page.startswith(path)]
+        except (ValueError, zlib.error) as error:
+            raise BadShape(f"a stored profile's pages cannot be read: {error}") from error
 
     def deal_states(self) -> Set[str]:
         if not self._deals:
@@ -240,23 +284,5 @@ class Excerpt:
             raise BadShape(f"a stored profile's deals cannot be read: {error}") from error
 
 
-DID, VISITED = 1, 2
 _NOTHING: Mapping[str, Any] = {}
 _NO_DEAL: Set[str] = frozenset()
-
-
-def _line(text: str, number: int) -> dict[str, str]:
-    try:
-        told = from_json(text.split("\n", number + 1)[number])
-    except (ValueError, IndexError) as error:
-        raise BadShape(f"a stored profile cannot be read: {error}") from error
-    if not isinstance(told, dict):
-        raise BadShape("a stored profile has a line that is no object")
-    return told
-
-
-def _read(text: str) -> Seen:
-    try:
-        return _seen(text)
-    except _UNREADABLE as error:
-        raise BadShape(f"a stored profile's moments cannot be read: {error}") from error

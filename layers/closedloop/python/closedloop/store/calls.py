@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -46,3 +47,9 @@ class Dynamo(Protocol):
         Errors: CallFailed.
         """
         ...
+
+
+def binary(attribute: Mapping[str, Any]) -> bytes:
+    """A binary attribute: bytes from boto3, base64 text from the service's own JSON."""
+    value = attribute["B"]
+    return value if isinstance(value, bytes) else base64.b64decode(value)

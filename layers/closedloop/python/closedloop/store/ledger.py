@@ -6,7 +6,6 @@ not be used lies under X#day#shard.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from closedloop.errors import BadShape, NotDurable
 from closedloop.events.packet import Packet, decode, encode
 from closedloop.events.times import iso
 from closedloop.store import schema
-from closedloop.store.calls import CallFailed, Dynamo
+from closedloop.store.calls import CallFailed, Dynamo, binary
 
 BATCH = 25
 ROUNDS = 5
@@ -148,7 +147,7 @@ class Ledger:
                     item["handler"]["S"],
                     item["code_version"]["S"],
                     datetime.fromisoformat(item["received_at"]["S"]),
-                    _bytes(item[schema.BODY]),
+                    binary(item[schema.BODY]),
                 )
 
 
@@ -176,7 +175,7 @@ def packet_of(item: Mapping[str, Any]) -> Packet:
     try:
         body = item[schema.BODY]
         return decode(
-            body["S"] if "S" in body else _bytes(body),
+            body["S"] if "S" in body else binary(body),
             subject=item[schema.PK]["S"],
             site=item["site"]["S"],
             door=item["door"]["S"],
@@ -193,9 +192,3 @@ def _readable(items: Iterable[Mapping[str, Any]]) -> Iterator[Packet]:
             yield packet_of(item)
         except BadShape:
             continue
-
-
-def _bytes(attribute: Mapping[str, Any]) -> bytes:
-    """A binary attribute: bytes from boto3, base64 text from the service's own JSON."""
-    value = attribute["B"]
-    return value if isinstance(value, bytes) else base64.b64decode(value)

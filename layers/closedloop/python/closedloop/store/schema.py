@@ -16,8 +16,9 @@ DUE_SHARDS = 8
 EVENTS_TTL = timedelta(days=396)
 FAILED_TTL = timedelta(days=30)
 
-# Attributes of a packet.
+# Attributes of a packet; a profile has the first and what goes beyond it.
 BODY = "body"
+MORE = "more"
 KIND = "kind"
 PACKET = "packet"
 FAILED = "failed"

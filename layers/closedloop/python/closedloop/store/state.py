@@ -36,10 +36,10 @@ from closedloop.events.times import iso, parse
 from closedloop.identity.evidence import EvidenceKind, Link
 from closedloop.loops.decide import Decision, Position, Verdict, as_json, standing_from, standing_text
 from closedloop.loops.definition import Loop
-from closedloop.profiles.profile import Profile, profile_from
+from closedloop.profiles.profile import Profile, Stored, profile_from
 from closedloop.sites.definition import Site, key_hash, version_of
 from closedloop.store import schema
-from closedloop.store.calls import CallFailed, Dynamo
+from closedloop.store.calls import CallFailed, Dynamo, binary
 
 Item = Mapping[str, Any]
 
@@ -79,6 +79,10 @@ class Action:
 
 def _key(pk: str, sk: str) -> dict[str, Any]:
     return {schema.PK: {"S": pk}, schema.SK: {"S": sk}}
+
+
+def _stored(item: Mapping[str, Any]) -> Stored:
+    return Stored(item[schema.BODY]["S"], binary(item[schema.MORE]) if schema.MORE in item else b"")
 
 
 def due_shard(person: str) -> str:
@@ -253,12 +257,12 @@ class State:
 
     # Profiles.
 
-    def profile_text(self, person: str) -> tuple[int, str | None]:
-        """A profile's version and its text, unread; None where none was written or the id moved."""
+    def unread_profile(self, person: str) -> tuple[int, Stored | None]:
+        """A profile's version and what is stored of it; None where none was written or the id moved."""
         item = self._get(f"P#{person}", "PROFILE")
         if item is None:
             return 0, None
-        return int(item["version"]["N"]), None if "moved_to" in item else item[schema.BODY]["S"]
+        return int(item["version"]["N"]), None if "moved_to" in item else _stored(item)
 
     def profile(self, person: str) -> StoredProfile:
         item = self._get(f"P#{person}", "PROFILE")
@@ -268,7 +272,7 @@ class State:
         if "moved_to" in item:
             return StoredProfile(version, None, item["moved_to"]["S"])
         try:
-            return StoredProfile(version, profile_from(item[schema.BODY]["S"]))
+            return StoredProfile(version, profile_from(_stored(item)))
         except BadShape:
             return StoredProfile(version, None)
 
@@ -288,11 +292,13 @@ class State:
         """
         if seen == 0:
             self._put(self._member(profile.group, profile.person))
+        stored = profile.stored()
         put = self._put_if(
             {
                 **_key(f"P#{profile.person}", "PROFILE"),
                 "version": {"N": str(seen + 1)},
-                schema.BODY: {"S": profile.as_text()},
+                schema.BODY: {"S": stored.told},
+                schema.MORE: {"B": stored.more},
                 schema.DUE: {"S": due_shard(profile.person)},
                 schema.DUE_AT: {"S": iso(due_at)},
             },
