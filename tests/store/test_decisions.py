@@ -13,8 +13,9 @@ from closedloop.errors import StageMoved
 from closedloop.loops.decide import Decision, Position, Verdict
 from closedloop.loops.gates import HoldKind, Outcome
 from closedloop.sites.definition import version_of
+from closedloop.store.actions import Action
 from closedloop.store.calls import CallFailed
-from closedloop.store.state import Action, State
+from closedloop.store.state import State
 from tests.builders import JANE, KEN, NOW, a_loop, a_profile, minutes
 
 LOOP = a_loop()

@@ -14,7 +14,8 @@ from closedloop.identity.evidence import EvidenceKind
 from closedloop.identity.persons import person_id
 from closedloop.sites.definition import key_hash, version_of
 from closedloop.store import schema
-from closedloop.store.state import State, StoredProfile
+from closedloop.store.profiles import StoredProfile
+from closedloop.store.state import State
 from tests.builders import JANE, KEN, NOW, SITE, a_link, a_loop, a_profile, a_site, minutes, user
 
 Rows = Callable[[str], list[dict[str, Any]]]

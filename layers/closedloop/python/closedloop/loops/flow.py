@@ -23,7 +23,9 @@ from closedloop.sites.definition import Site
 
 if TYPE_CHECKING:
     from closedloop.lake.runs import RunFiles
-    from closedloop.store.state import Action, State, StoredProfile
+    from closedloop.store.actions import Action
+    from closedloop.store.profiles import StoredProfile
+    from closedloop.store.state import State
 
 CLAIM_LIFE = timedelta(minutes=15)
 BEGUN = ("claimed", "sent", "unknown")

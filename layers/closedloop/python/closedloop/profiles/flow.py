@@ -24,7 +24,7 @@ from closedloop.profiles.profile import Profile
 from closedloop.sites.definition import Site
 
 if TYPE_CHECKING:
-    from closedloop.store.state import StoredProfile
+    from closedloop.store.profiles import StoredProfile
 
 ROUNDS = 5
 # A transaction holds a hundred writes, and an id that moves takes three.

@@ -10,7 +10,7 @@ from closedloop.lake import layout
 from closedloop.lake.archive import archive_packets, archive_rows
 from closedloop.runtime import doors, stream
 from closedloop.store import schema
-from closedloop.store.state import decision_row
+from closedloop.store.decisions import decision_row
 
 
 def archive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from closedloop.loops.definition import Loop
     from closedloop.loops.flow import MailDoors
     from closedloop.sites.definition import Site
+    from closedloop.store.sites import Sites
     from closedloop.store.state import State
 
 Value = TypeVar("Value")
@@ -146,15 +147,23 @@ def site_secrets(site: str) -> Mapping[str, Any]:
 class CachedKeys:
     """Sites by key and by name, each looked up at most once a minute."""
 
-    def __init__(self, read: State) -> None:
+    def __init__(self, read: Sites) -> None:
         self.site_of_key = _Fresh(read.site_of_key, FRESH_S)
         self.site = _Fresh(read.site, FRESH_S)
         self.site_of_origin = _Fresh(read.site_of_origin, FRESH_S)
 
 
 @cache
+def _declared() -> Sites:
+    """The sites alone: the doors of capture load nothing of profiles and loops."""
+    from closedloop.store.sites import Sites
+
+    return Sites(dynamo(), settings.settings()[settings.STATE_TABLE])
+
+
+@cache
 def keys() -> CachedKeys:
-    return CachedKeys(state())
+    return CachedKeys(_declared())
 
 
 def fail(site: str, door: str, bad: Sequence[Bad], received: datetime) -> None:
@@ -211,7 +220,7 @@ def runs() -> RunFiles:
 
 @cache
 def _sites() -> _Fresh[Mapping[str, Site]]:
-    return _Fresh(lambda _: state().sites(), FRESH_S)
+    return _Fresh(lambda _: _declared().sites(), FRESH_S)
 
 
 def sites() -> Mapping[str, Site]:

@@ -1,0 +1,150 @@
+"""What is to be done once for a person, who took it, and how it ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from closedloop.events.times import iso, parse
+from closedloop.store import schema
+from closedloop.store.calls import CallFailed
+from closedloop.store.table import Table, key
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something to do once for a person: a campaign's mail.
+
+    Shapes: `status` is pending, claimed, sent, failed or unknown; `claimed_at` is None until somebody took it.
+    """
+
+    person: str
+    loop: str
+    version: str
+    campaign: str
+    status: str
+    at: datetime
+    claimed_at: datetime | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.loop}#{self.version}#{self.campaign}"
+
+
+class Actions(Table):
+    """Keeps the actions."""
+
+    def actions(self, person: str) -> list[Action]:
+        """What is still to be done for a person: pending, or claimed and not ended."""
+        actions = []
+        for item in self._query(f"P#{person}", "A#"):
+            claimed = item.get("claimed_at")
+            actions.append(
+                Action(
+                    person,
+                    item["loop"]["S"],
+                    item["loop_version"]["S"],
+                    item["campaign"]["S"],
+                    item["outcome"]["S"],
+                    parse(item["at"]["S"]),
+                    parse(claimed["S"]) if claimed else None,
+                )
+            )
+        return [action for action in actions if action.status in ("pending", "claimed")]
+
+    def action_status(self, person: str, key: str) -> str:
+        """How an action stands under an id; empty when that id has no such action."""
+        item = self._get(f"P#{person}", f"A#{key}")
+        return "" if item is None else str(item["outcome"]["S"])
+
+    def claim(self, action: Action, identifiers: Sequence[str], now: datetime) -> bool:
+        """Take an action for oneself, on the condition that nobody did and that no address of it is suppressed.
+
+        Shapes: false when it was claimed before or may not be done.
+        """
+        claim = {
+            "Update": {
+                "TableName": self._table,
+                "Key": key(f"P#{action.person}", f"A#{action.key}"),
+                "UpdateExpression": "SET #outcome = :claimed, claimed_at = :now",
+                "ConditionExpression": "#outcome = :pending",
+                "ExpressionAttributeNames": {"#outcome": "outcome"},
+                "ExpressionAttributeValues": {
+                    ":claimed": {"S": "claimed"},
+                    ":pending": {"S": "pending"},
+                    ":now": {"S": iso(now)},
+                },
+            }
+        }
+        free = [
+            {
+                "ConditionCheck": {
+                    "TableName": self._table,
+                    "Key": key(f"X#{identifier}", "SUPPRESSED"),
+                    "ConditionExpression": "attribute_not_exists(#pk)",
+                    "ExpressionAttributeNames": {"#pk": schema.PK},
+                }
+            }
+            for identifier in identifiers
+        ]
+        try:
+            self._dynamo.call("TransactWriteItems", {"TransactItems": [claim, *free]})
+        except CallFailed as error:
+            if error.is_condition:
+                return False
+            raise
+        return True
+
+    def release(self, action: Action) -> None:
+        """Give a claimed action back, when it is certain that nothing was done."""
+        self._dynamo.call(
+            "UpdateItem",
+            {
+                "TableName": self._table,
+                "Key": key(f"P#{action.person}", f"A#{action.key}"),
+                "UpdateExpression": "SET #outcome = :pending REMOVE claimed_at",
+                "ConditionExpression": "#outcome = :claimed",
+                "ExpressionAttributeNames": {"#outcome": "outcome"},
+                "ExpressionAttributeValues": {":claimed": {"S": "claimed"}, ":pending": {"S": "pending"}},
+            },
+        )
+
+    def end(
+        self, action: Action, outcome: str, anchor: str, reason: str, message: str, run: str, now: datetime
+    ) -> None:
+        """Write how an action ended: sent, failed or unknown; written once, and no longer due.
+
+        Shapes: nothing is written when the action is no longer as `action.status` says: who has claimed it ends it.
+        """
+        status = {
+            "Update": {
+                "TableName": self._table,
+                "Key": key(f"P#{action.person}", f"A#{action.key}"),
+                "UpdateExpression": f"SET #outcome = :outcome REMOVE {schema.DUE}, {schema.DUE_AT}",
+                "ConditionExpression": "#outcome = :seen",
+                "ExpressionAttributeNames": {"#outcome": "outcome"},
+                "ExpressionAttributeValues": {":outcome": {"S": outcome}, ":seen": {"S": action.status}},
+            }
+        }
+        record = self._once(
+            {
+                **key(f"P#{action.person}", f"M#{action.key}"),
+                schema.KIND: {"S": "action"},
+                "person": {"S": action.person},
+                "anchor": {"S": anchor},
+                "loop": {"S": action.loop},
+                "loop_version": {"S": action.version},
+                "campaign": {"S": action.campaign},
+                "outcome": {"S": outcome},
+                "reason": {"S": reason},
+                "message": {"S": message},
+                "at": {"S": iso(now)},
+                "run": {"S": run},
+            }
+        )
+        try:
+            self._dynamo.call("TransactWriteItems", {"TransactItems": [status, record]})
+        except CallFailed as error:
+            if not error.is_condition:
+                raise

@@ -1,0 +1,197 @@
+"""Where people stand on a loop, and every verdict and transition, written once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from closedloop.errors import StageMoved
+from closedloop.events.times import iso
+from closedloop.loops.decide import Decision, Position, Verdict, as_json, standing_from, standing_text
+from closedloop.loops.definition import Loop
+from closedloop.sites.definition import version_of
+from closedloop.store import schema
+from closedloop.store.calls import CallFailed
+from closedloop.store.profiles import due_shard
+from closedloop.store.table import Item, Table, key
+
+
+class Decisions(Table):
+    """Keeps what was decided.
+
+    Errors: StageMoved when somebody was faster.
+    """
+
+    def position(self, person: str, loop: str) -> Position:
+        """Where an id stands on a loop by itself; its former ids may stand elsewhere (see loops/flow.py)."""
+        item = self._get(f"P#{person}", f"POS#{loop}")
+        if item is None:
+            return Position(person, loop)
+        return Position(
+            person,
+            loop,
+            item["stage"]["S"],
+            int(item["version"]["N"]),
+            item["unit"]["S"],
+            standing_from(item["standing"]["S"]),
+        )
+
+    def write_decision(
+        self, decision: Decision, loop: Loop, anchor: str, run: str, now: datetime, seen: int | None = None
+    ) -> None:
+        """Write what was decided, all of it or nothing: verdicts, position, transition and actions.
+
+        Shapes: `seen` is the version of the profile decided on; without one, the id must only not have moved.
+        Errors: StageMoved when position or profile are no longer those decided on.
+        """
+        before, after = decision.before, decision.after
+        version = version_of(loop)
+        facts = {
+            "person": {"S": after.person},
+            "anchor": {"S": anchor},
+            "loop": {"S": loop.loop},
+            "loop_version": {"S": version},
+            "at": {"S": iso(now)},
+            "run": {"S": run},
+        }
+        position: dict[str, Any] = {
+            **key(f"P#{after.person}", f"POS#{loop.loop}"),
+            "stage": {"S": after.stage},
+            "version": {"N": str(after.version)},
+            "unit": {"S": after.unit},
+            "standing": {"S": standing_text(after.standing)},
+            "since": {"S": iso(now)},
+        }
+        writes = [
+            self._put_if(
+                position,
+                "attribute_not_exists(#version)" if before.version == 0 else "#version = :seen",
+                {"#version": "version"},
+                {":seen": {"N": str(before.version)}} if before.version else None,
+            )
+        ]
+        profile: dict[str, Any] = {"TableName": self._table, "Key": key(f"P#{after.person}", "PROFILE")}
+        if seen is None:
+            profile |= {"ConditionExpression": "attribute_not_exists(moved_to)"}
+        else:
+            profile |= {
+                "ConditionExpression": "#version = :seen",
+                "ExpressionAttributeNames": {"#version": "version"},
+                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
+            }
+        writes.append({"ConditionCheck": profile})
+        for verdict in decision.verdicts:
+            writes.append(
+                self._once(
+                    {
+                        **key(f"P#{after.person}", f"V#{loop.loop}#{after.version:06d}#{verdict.gate}"),
+                        schema.KIND: {"S": "verdict"},
+                        **facts,
+                        **_verdict_facts(verdict),
+                    }
+                )
+            )
+        if after.stage != before.stage:
+            writes.append(
+                self._once(
+                    {
+                        **key(f"P#{after.person}", f"T#{loop.loop}#{after.version:06d}"),
+                        schema.KIND: {"S": "transition"},
+                        **facts,
+                        "from_stage": {"S": before.stage},
+                        "to_stage": {"S": after.stage},
+                        "reason": {"S": decision.reason},
+                        "unit": {"S": after.unit},
+                        "gate": {"S": decision.verdicts[-1].gate if decision.verdicts else ""},
+                    }
+                )
+            )
+        for campaign in decision.campaigns:
+            writes.append(
+                self._once(
+                    {
+                        **key(f"P#{after.person}", f"A#{loop.loop}#{version}#{campaign}"),
+                        schema.KIND: {"S": "action"},
+                        **facts,
+                        "campaign": {"S": campaign},
+                        "outcome": {"S": "pending"},
+                        schema.DUE: {"S": due_shard(after.person)},
+                        schema.DUE_AT: {"S": iso(now)},
+                    }
+                )
+            )
+        try:
+            self._dynamo.call("TransactWriteItems", {"TransactItems": writes})
+        except CallFailed as error:
+            if error.is_condition:
+                raise StageMoved(after.person) from error
+            raise
+
+    def decisions(self, person: str) -> list[dict[str, Any]]:
+        """Every verdict, transition and action of a person, as they were written."""
+        found = []
+        for prefix in ("T#", "V#", "A#", "M#"):
+            for item in self._query(f"P#{person}", prefix):
+                found.append(decision_row(item))
+        return sorted(found, key=lambda row: (row["at"], row["id"]))
+
+    def every_decision(self) -> Iterator[dict[str, Any]]:
+        """All verdicts, transitions and actions there are, by a scan: for an operator's checks alone."""
+        names = {f":{kind}": {"S": kind} for kind in schema.DECISION_KINDS}
+        scan: dict[str, Any] = {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "FilterExpression": f"#kind IN ({', '.join(names)})",
+            "ExpressionAttributeNames": {"#kind": schema.KIND},
+            "ExpressionAttributeValues": names,
+        }
+        while True:
+            answer = self._dynamo.call("Scan", scan)
+            yield from (decision_row(item) for item in answer.get("Items", ()))
+            if not answer.get("LastEvaluatedKey"):
+                return
+            scan["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "gate": {"S": verdict.gate},
+        "outcome": {"S": verdict.outcome.value},
+        "reason": {"S": verdict.reason},
+        "hold_kind": {"S": verdict.hold_kind.value if verdict.hold_kind else ""},
+        "arm": {"S": verdict.arm.value if verdict.arm else ""},
+        "detail": {"S": as_json(verdict)},
+    }
+    if verdict.draw is not None:
+        facts["draw"] = {"S": repr(verdict.draw)}
+    return facts
+
+
+def decision_row(item: Item) -> dict[str, Any]:
+    """A verdict, transition or action, from the table or its stream, as the lake's row."""
+
+    def text(name: str) -> str:
+        return str(item.get(name, {}).get("S", ""))
+
+    draw = text("draw")
+    return {
+        "id": f"{item[schema.PK]['S']}|{item[schema.SK]['S']}",
+        "kind": text(schema.KIND),
+        "person": text("person"),
+        "anchor": text("anchor"),
+        "loop": text("loop"),
+        "version": text("loop_version"),
+        "gate": text("gate"),
+        "campaign": text("campaign"),
+        "from_stage": text("from_stage"),
+        "to_stage": text("to_stage"),
+        "outcome": text("outcome"),
+        "hold_kind": text("hold_kind"),
+        "reason": text("reason"),
+        "arm": text("arm"),
+        "draw": float(draw) if draw else None,
+        "at": text("at"),
+        "run": text("run"),
+        "detail": text("detail") or text("message"),
+    }

@@ -1,0 +1,228 @@
+"""The profiles, who is due for a decision, the customer lists, the clear addresses and who gets no mail."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from closedloop.errors import BadShape, ProfileMoved
+from closedloop.events.times import iso
+from closedloop.profiles.profile import Profile, Stored, profile_from
+from closedloop.store import schema
+from closedloop.store.calls import CallFailed, binary
+from closedloop.store.table import Table, key
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProfile:
+    """A profile with the version under which it was read; version 0 was never written.
+
+    Shapes: `moved_to` is the id that the person has now, when this one became one with another; such an id never
+    has a profile again. A profile that cannot be read is None under its version: the next fold writes over it.
+    """
+
+    version: int
+    profile: Profile | None
+    moved_to: str = ""
+
+
+def _stored(item: Mapping[str, Any]) -> Stored:
+    return Stored(item[schema.BODY]["S"], binary(item[schema.MORE]) if schema.MORE in item else b"")
+
+
+def due_shard(person: str) -> str:
+    """The partition of the due index that a person waits in."""
+    return f"DUE#{int(hashlib.sha256(person.encode()).hexdigest()[:8], 16) % schema.DUE_SHARDS}"
+
+
+class Profiles(Table):
+    """Keeps what is known of each person.
+
+    Errors: ProfileMoved when somebody was faster.
+    """
+
+    def unread_profile(self, person: str) -> tuple[int, Stored | None]:
+        """A profile's version and what is stored of it; None where none was written or the id moved."""
+        item = self._get(f"P#{person}", "PROFILE")
+        if item is None:
+            return 0, None
+        return int(item["version"]["N"]), None if "moved_to" in item else _stored(item)
+
+    def profile(self, person: str) -> StoredProfile:
+        item = self._get(f"P#{person}", "PROFILE")
+        if item is None:
+            return StoredProfile(0, None)
+        version = int(item["version"]["N"])
+        if "moved_to" in item:
+            return StoredProfile(version, None, item["moved_to"]["S"])
+        try:
+            return StoredProfile(version, profile_from(_stored(item)))
+        except BadShape:
+            return StoredProfile(version, None)
+
+    def put_profile(
+        self,
+        profile: Profile,
+        seen: int,
+        due_at: datetime,
+        contact: Mapping[str, str] | None = None,
+        former: Mapping[str, int] | None = None,
+    ) -> None:
+        """Store a fold on the condition that nobody stored another since it was read, and mark the person due.
+
+        Shapes: `contact` is given only when it changed; `former` are ids that this person has no longer, each with the
+        version seen (0 for one that never was), and each becomes a sign to this one. All is written or nothing.
+        Errors: ProfileMoved.
+        """
+        if seen == 0:
+            self._put(self._member(profile.group, profile.person))
+        stored = profile.stored()
+        put = self._put_if(
+            {
+                **key(f"P#{profile.person}", "PROFILE"),
+                "version": {"N": str(seen + 1)},
+                schema.BODY: {"S": stored.told},
+                schema.MORE: {"B": stored.more},
+                schema.DUE: {"S": due_shard(profile.person)},
+                schema.DUE_AT: {"S": iso(due_at)},
+            },
+            "#version = :seen" if seen else "attribute_not_exists(#version)",
+            {"#version": "version"},
+            {":seen": {"N": str(seen)}} if seen else None,
+        )
+        writes = [put]
+        if contact is not None:
+            writes.append(self._put_contact(profile.person, contact))
+        for person, version in (former or {}).items():
+            moved = {"moved_to": {"S": profile.person}}
+            writes.append(
+                self._put_if(
+                    {**key(f"P#{person}", "PROFILE"), "version": {"N": str(version + 1)}, **moved},
+                    "#version = :seen" if version else "attribute_not_exists(#version)",
+                    {"#version": "version"},
+                    {":seen": {"N": str(version)}} if version else None,
+                )
+            )
+            if version:
+                writes.append(self._put_contact(person, {}))
+                writes.append(
+                    {"Put": {"TableName": self._table, "Item": {**self._member(profile.group, person), **moved}}}
+                )
+        try:
+            if len(writes) == 1:
+                self._dynamo.call("PutItem", put["Put"])
+            else:
+                self._dynamo.call("TransactWriteItems", {"TransactItems": writes})
+        except CallFailed as error:
+            if error.is_condition:
+                raise ProfileMoved(profile.person) from error
+            raise
+
+    def _member(self, group: str, person: str) -> dict[str, Any]:
+        shard = due_shard(person).partition("#")[2]
+        return key(f"G#{group}#{shard}", person)
+
+    def _put_contact(self, person: str, contact: Mapping[str, str]) -> dict[str, Any]:
+        return {
+            "Put": {
+                "TableName": self._table,
+                "Item": {
+                    **key(f"P#{person}", "CONTACT"),
+                    schema.BODY: {"S": json.dumps(contact, ensure_ascii=False, sort_keys=True)},
+                },
+            }
+        }
+
+    def people(self, group: str) -> Iterator[str]:
+        """Everybody on a customer list."""
+        for shard in range(schema.DUE_SHARDS):
+            for item in self._query(f"G#{group}#{shard}"):
+                if "moved_to" not in item:
+                    yield item[schema.SK]["S"]
+
+    def contact(self, person: str) -> dict[str, str]:
+        """The clear name and address of a person; empty when none is held."""
+        item = self._get(f"P#{person}", "CONTACT")
+        return {} if item is None else dict(json.loads(item[schema.BODY]["S"]))
+
+    def suppress(self, identifier: str, reason: str, now: datetime) -> None:
+        """Nobody mails this address again; the first reason stays."""
+        try:
+            self._dynamo.call(
+                "PutItem",
+                {
+                    "TableName": self._table,
+                    "ConditionExpression": "attribute_not_exists(#pk)",
+                    "ExpressionAttributeNames": {"#pk": schema.PK},
+                    "Item": {**key(f"X#{identifier}", "SUPPRESSED"), "reason": {"S": reason}, "at": {"S": iso(now)}},
+                },
+            )
+        except CallFailed as error:
+            if not error.is_condition:
+                raise
+
+    def suppressed(self, identifiers: Iterable[str]) -> str:
+        """Why one of these addresses may not be mailed; empty when all may."""
+        for identifier in identifiers:
+            item = self._get(f"X#{identifier}", "SUPPRESSED")
+            if item is not None:
+                return str(item["reason"]["S"])
+        return ""
+
+    def due(self, now: datetime) -> Iterator[str]:
+        """Everybody for whom a decision or an action is due, each once for each thing that is."""
+        for shard in range(schema.DUE_SHARDS):
+            yield from (
+                item[schema.PK]["S"].removeprefix("P#")
+                for item in self._pages(
+                    {
+                        "TableName": self._table,
+                        "IndexName": schema.BY_DUE,
+                        "KeyConditionExpression": "#due = :shard AND #at <= :now",
+                        "ExpressionAttributeNames": {"#due": schema.DUE, "#at": schema.DUE_AT},
+                        "ExpressionAttributeValues": {":shard": {"S": f"DUE#{shard}"}, ":now": {"S": iso(now)}},
+                    }
+                )
+            )
+
+    def mark_due(self, person: str, now: datetime) -> None:
+        """Ask for a decision about somebody whose facts did not change, as when a loop is new."""
+        try:
+            self._dynamo.call(
+                "UpdateItem",
+                {
+                    "TableName": self._table,
+                    "Key": key(f"P#{person}", "PROFILE"),
+                    "UpdateExpression": "SET #due = :shard, #at = :now",
+                    "ConditionExpression": "attribute_exists(#body)",
+                    "ExpressionAttributeNames": {"#due": schema.DUE, "#at": schema.DUE_AT, "#body": schema.BODY},
+                    "ExpressionAttributeValues": {":shard": {"S": due_shard(person)}, ":now": {"S": iso(now)}},
+                },
+            )
+        except CallFailed as error:
+            if not error.is_condition:
+                raise
+
+    def settle(self, person: str, seen: int, now: datetime) -> bool:
+        """Take the due mark off, unless the profile changed since it was decided on or was marked after `now`."""
+        try:
+            self._dynamo.call(
+                "UpdateItem",
+                {
+                    "TableName": self._table,
+                    "Key": key(f"P#{person}", "PROFILE"),
+                    "UpdateExpression": "REMOVE #due, #at",
+                    "ConditionExpression": "#version = :seen AND #at <= :now",
+                    "ExpressionAttributeNames": {"#due": schema.DUE, "#at": schema.DUE_AT, "#version": "version"},
+                    "ExpressionAttributeValues": {":seen": {"N": str(seen)}, ":now": {"S": iso(now)}},
+                },
+            )
+        except CallFailed as error:
+            if error.is_condition:
+                return False
+            raise
+        return True
