@@ -31,7 +31,7 @@ functions/serve_tracker/t.js: web/tracker.js web/build.py $(VENV)/.ready
 	@$(BIN)/python -m web.build
 
 # The layers for this machine's own interpreter; they are built once for a lock.
-build/.layers: requirements/capture.txt requirements/project.txt requirements/email.txt requirements/report.txt $(VENV)/.ready functions/serve_tracker/t.js
+build/.layers: requirements/capture.txt requirements/form.txt requirements/project.txt requirements/email.txt requirements/report.txt $(VENV)/.ready functions/serve_tracker/t.js
 	@echo "setup: the functions' layers and the templates for this machine"
 	@$(BIN)/python -m infra.local prepare
 	@touch $@
@@ -69,7 +69,7 @@ synth: setup
 
 # Exact versions and hashes; no host is named in a lock.
 lock: $(VENV)/.ready
-	@cd requirements && for name in uv capture project email report cli dev emulator bench; do \
+	@cd requirements && for name in uv capture form project email report cli dev emulator bench; do \
 	  ../$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url --no-header $$name.in --output-file $$name.txt; \
 	done
 

@@ -27,7 +27,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         "GET /v1/projects/{key}/settings",
         "GET /v1/pixel.gif",
     ),
-    "capture_form": ("POST /v1/forms/{form}", "OPTIONS /v1/forms/{form}"),
+    "capture_form": ("POST /v1/forms/{form}", "GET /v1/forms/{form}", "OPTIONS /v1/forms/{form}"),
     "capture_email": ("POST /v1/webhooks/email/{provider}",),
     "capture_deal": ("POST /v1/webhooks/deals/{provider}",),
     "follow_link": (

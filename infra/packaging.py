@@ -102,6 +102,7 @@ class VendorLayer:
 
 VENDOR_LAYERS: Mapping[str, VendorLayer] = {
     "capture": VendorLayer("capture", "capture"),
+    "form": VendorLayer("form", "form", ("capture",)),
     "project": VendorLayer("project", "project", ("capture",)),
     "email": VendorLayer("email", "email", ("capture",)),
     "report": VendorLayer("report", "report", ("capture", "project")),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from closedloop.capture.form_page import tell
 from closedloop.capture.forms import accept_form
 from closedloop.runtime.capture import carry
 
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    return carry(event, context, accept_form)
+    return carry(event, context, accept_form, tell)

@@ -14,6 +14,7 @@ CONTRACT = {
     "GET /v1/pixel.gif": "capture_beacon",
     "GET /t.js": "serve_tracker",
     "POST /v1/forms/{form}": "capture_form",
+    "GET /v1/forms/{form}": "capture_form",
     "OPTIONS /v1/forms/{form}": "capture_form",
     "POST /v1/webhooks/email/{provider}": "capture_email",
     "POST /v1/webhooks/deals/{provider}": "capture_deal",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 
 class ClosedLoopError(Exception):
     """The root of every error that the product raises itself."""
@@ -22,6 +24,24 @@ class Refused(ClosedLoopError):
 
 class BadShape(Refused):
     """What was sent cannot be read as what the route expects."""
+
+
+@dataclass(frozen=True, slots=True)
+class WrongField:
+    """A field of a form, what the page calls it, and what is wrong with it in English and in Japanese."""
+
+    name: str
+    label: str
+    english: str
+    japanese: str
+
+
+class WrongFields(BadShape):
+    """What was filled into a form cannot be taken; the person must correct the fields named."""
+
+    def __init__(self, fields: tuple[WrongField, ...]) -> None:
+        self.fields = fields
+        super().__init__("; ".join(f"{field.name}: {field.english}" for field in fields))
 
 
 class TooLarge(Refused):

@@ -48,6 +48,9 @@ DEAL_WON = "Deal Won"
 DEAL_LOST = "Deal Lost"
 DEAL_REFUNDED = "Deal Refunded"
 COST_REPORTED = "Campaign Cost Reported"
+CONSENT_CONFIRMED = "Consent Confirmed"
+# A consent that the address still has to confirm by the mail that we sent there.
+UNCONFIRMED = "unconfirmed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,7 +85,7 @@ def _mails(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
 
 def _templates(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, int, str]]:
     """What is wrong inside a mail's texts: the place of the text, and the line in it."""
-    fields = {field.name for site in sites for form in site.forms.values() for field in form.fields}
+    fields = {field.kept_as for site in sites for form in site.forms.values() for field in form.fields}
     wanted = {target.attribute for site in sites for target in site.target_attributes}
     known = sorted({*ALWAYS, *fields, *wanted})
     for place, _, mail in _mailed(loop):

@@ -74,8 +74,14 @@ def response(answer: Answer) -> dict[str, Any]:
     return shaped
 
 
+def in_json(request: Request, error: Refused | TryAgain) -> Answer:
+    """What went wrong, for a program."""
+    return refusal(error) if isinstance(error, Refused) else later(error)
+
+
 def answered(
-    event: dict[str, Any], context: Any, flow: Callable[[Request], Answer], cors: Callable[[Request, Answer], Answer]
+    event: dict[str, Any], context: Any, flow: Callable[[Request], Answer], cors: Callable[[Request, Answer], Answer],
+    tell: Callable[[Request, Refused | TryAgain], Answer] = in_json,
 ) -> dict[str, Any]:
     """Carry one request through a flow; named errors become their answers, and one line tells the outcome."""
     asked: Request | None = None
@@ -85,10 +91,10 @@ def answered(
         if answer.facts:
             observe.stored(context, answer.facts)
     except Refused as error:
-        answer = refusal(error)
+        answer = tell(asked, error) if asked is not None else refusal(error)
         observe.refused(context, error)
     except TryAgain as error:
-        answer = later(error)
+        answer = tell(asked, error) if asked is not None else later(error)
         observe.not_durable(context, error)
     try:
         return response(cors(asked, answer) if asked is not None else answer)

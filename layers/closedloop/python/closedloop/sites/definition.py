@@ -35,6 +35,10 @@ Address = Annotated[str, Field(
 Zone = Annotated[str, Field(
     pattern=r"^[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}$", description="a time zone, such as Asia/Tokyo",
 )]
+Version = Annotated[str, Field(
+    pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", description="a version, such as 2026-11",
+)]
+Region = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="a country by its two letters, such as JP")]
 # A number is written as a number and a yes as true: YAML's words for them stay words.
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -87,36 +91,98 @@ class TopicRule(Definition):
     topic: Name
 
 
+# Kinds that say a part of who somebody is: each is kept under its own name, whatever the page calls the field.
+NAMED_KINDS = (
+    "email", "phone", "name", "last_name", "first_name", "name_kana", "last_name_kana", "first_name_kana", "company",
+)
+MARKETING = "marketing"
+
+
 class FormField(Definition):
-    """One field of a form."""
+    """One field of a form.
+
+    Shapes: `label` is what the page calls it, for the words about a wrong value; `options` are what may be chosen.
+    """
 
     name: Text
-    kind: Literal["text", "email", "phone", "attribute"] = "text"
+    kind: Literal[
+        "text", "email", "phone", "name", "last_name", "first_name", "name_kana", "last_name_kana", "first_name_kana",
+        "company", "attribute", "choice",
+    ] = "text"
+    label: Text | None = None
     required: Flag = False
+    options: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _may_be_posted(self) -> FormField:
+        if (self.kind == "choice") != bool(self.options):
+            refuse("field", [(("options",), "a field of kind choice has options, and no other field has")])
+        if self.name.startswith("cl_"):
+            refuse("field", [(("name",), "names that begin with cl_ are the product's own")])
+        return self
+
+    @property
+    def kept_as(self) -> str:
+        """What the field's value is called among a person's contact or attributes."""
+        return self.kind if self.kind in NAMED_KINDS else self.name
+
+
+class ConsentBox(Definition):
+    """A box of a form by which somebody agrees to something; its value is the version of the text beside it.
+
+    Shapes: `texts` are by version; old ones stay as long as a page that shows them may still be open somewhere.
+    """
+
+    name: Text
+    label: Text | None = None
+    purpose: Name = MARKETING
+    required: Flag = False
+    texts: dict[Version, Annotated[str, Field(min_length=1, max_length=2000)]] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _may_be_asked(self) -> ConsentBox:
+        if self.purpose == "analytics":
+            refuse("consent", [(("purpose",), "analytics is asked for by the page itself, before any form")])
+        return self
 
 
 class Form(Definition):
-    """A form on the site: its fields, where a visitor goes afterwards, what it is about.
+    """A form on the site: its fields, what it asks consent for, where a visitor goes afterwards, what it is about.
 
+    Shapes: `double_opt_in` counts consent to marketing only once the address has confirmed it by a mail; `needs_script`
+    takes whoever sends no time token for a robot; `turnstile` asks Cloudflare about everybody who sends the form.
     Units: `incentive` says that people are paid for filling it in, as by a prize.
     """
 
     fields: tuple[FormField, ...]
+    consents: tuple[ConsentBox, ...] = ()
+    double_opt_in: Flag = False
+    needs_script: Flag = False
+    turnstile: Flag = False
     thanks: Text
     topic: Name | None = None
     campaign: Name | None = None
     incentive: Flag = False
 
     @model_validator(mode="after")
-    def _has_an_address(self) -> Form:
+    def _hangs_together(self) -> Form:
+        names = [field.name for field in self.fields]
         problems: list[tuple[Place, str]] = [
-            (("fields", place, "name"), f"field {name} is named twice")
-            for place, name in doubled([field.name for field in self.fields])
+            (("fields", place, "name"), f"field {name} is named twice") for place, name in doubled(names)
         ]
-        addresses = [place for place, field in enumerate(self.fields) if field.kind == "email"]
-        if not addresses:
+        problems.extend(
+            (("consents", place - len(names), "name"), f"field {name} is named twice")
+            for place, name in doubled([*names, *(box.name for box in self.consents)]) if place >= len(names)
+        )
+        if not any(field.kind == "email" for field in self.fields):
             problems.append((("fields",), "a form needs one field of kind email, or nobody can be told apart"))
-        problems.extend((("fields", place, "kind"), "a form has one field of kind email") for place in addresses[1:])
+        problems.extend(
+            (("fields", place, "kind"), f"a form has one field of kind {kept}")
+            for place, kept in doubled([field.kept_as for field in self.fields])
+            if kept in NAMED_KINDS and names[place] not in names[:place]
+        )
+        if self.double_opt_in and not any(box.purpose == MARKETING for box in self.consents):
+            problems.append((("double_opt_in",), "the form asks for no consent to marketing that could be confirmed"))
         refuse("form", problems)
         return self
 
@@ -179,7 +245,8 @@ class Site(Definition):
     """One web property of one company.
 
     Shapes: `write_key` is public and stands in the pages; `origins` are scheme and host of the pages; `group` names
-    the companies that share one customer list (the site alone when left out).
+    the companies that share one customer list (the site alone when left out); phone numbers without a country are of
+    `region`.
     """
 
     site: Name
@@ -193,6 +260,7 @@ class Site(Definition):
     cookie_domain: Host | None = None
     consent: ConsentMode = ConsentMode.NOTICE
     time_zone: Zone = "Asia/Tokyo"
+    region: Region = "JP"
     count_test_browsers: Flag = False
     topics: tuple[TopicRule, ...] = ()
     forms: dict[Name, Form] = Field(default_factory=dict)
@@ -210,6 +278,10 @@ class Site(Definition):
         problems.extend(
             (("forms", name, "thanks"), f"expected a path or a page of a host that the site lists, found {form.thanks}")
             for name, form in self.forms.items() if not self._is_own_page(form.thanks)
+        )
+        problems.extend(
+            (("forms", name, "double_opt_in"), "the site has no mail_sender in whose name a mail could ask")
+            for name, form in self.forms.items() if form.double_opt_in and self.mail_sender is None
         )
         refuse("site", problems)
         return self
