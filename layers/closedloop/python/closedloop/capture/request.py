@@ -15,7 +15,7 @@ class Request:
     """What somebody sent.
 
     Shapes: header names are in lower case; `body` is the raw bytes, as signed; `network` is the sender's address cut
-    to /24 or /48; `path_values` are the named parts of the route.
+    to /24 or /48; `path_values` are the named parts of the route; `query_text` is the query as it was sent.
     """
 
     method: str
@@ -26,6 +26,7 @@ class Request:
     cookies: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     network: str = ""
+    query_text: str = ""
 
 
 @dataclass(frozen=True, slots=True)

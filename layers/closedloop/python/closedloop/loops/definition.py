@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from closedloop.events.event import EMAIL_OPENED
 from closedloop.sites.definition import (
     OPENS_PROVE_NOTHING,
+    Currency,
     Definition,
     Flag,
     Name,
@@ -40,7 +41,6 @@ def _day(value: Any) -> date:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="a currency of three capital letters, such as JPY")]
 Score = Annotated[float, Field(strict=True, ge=0, le=1_000_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Fit = Annotated[int, Field(strict=True, ge=0, le=100)]

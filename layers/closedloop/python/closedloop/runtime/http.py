@@ -38,7 +38,7 @@ def request(event: dict[str, Any]) -> Request:
         method=http["method"], path=event.get("rawPath", http.get("path", "")), headers=headers,
         query=_texts(event.get("queryStringParameters")), path_values=_texts(event.get("pathParameters")),
         cookies={name.strip(): value.strip() for name, _, value in (pair.partition("=") for pair in pairs)},
-        body=raw, network=network(http.get("sourceIp", "")),
+        body=raw, network=network(http.get("sourceIp", "")), query_text=event.get("rawQueryString", ""),
     )
 
 

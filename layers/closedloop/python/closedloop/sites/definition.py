@@ -38,6 +38,10 @@ Zone = Annotated[str, Field(
 Version = Annotated[str, Field(
     pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", description="a version, such as 2026-11",
 )]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="a currency of three capital letters, such as JPY")]
+Organization = Annotated[str, Field(
+    pattern=r"^00D[A-Za-z0-9]{12}([A-Za-z0-9]{3})?$", description="the id of a Salesforce organization, 00D...",
+)]
 Region = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="a country by its two letters, such as JP")]
 # A number is written as a number and a yes as true: YAML's words for them stay words.
 Whole = Annotated[int, Field(strict=True)]
@@ -234,11 +238,23 @@ class MailSender(Definition):
 
 
 class Webhooks(Definition):
-    """Which outside systems may call us about this site; their secrets are kept apart."""
+    """Which outside systems may call us about this site; their secrets are kept apart.
+
+    Shapes: `deal_stages` says what a stage of the CRM's means, by the name that the CRM sends; a stage that is not
+    listed is one on the way. `salesforce_organizations` are the ids of those whose messages count.
+    """
 
     email: tuple[EmailProvider, ...] = ()
     deals: tuple[Literal["standard", "hubspot", "salesforce"], ...] = ()
+    deal_stages: dict[Text, Literal["opened", "changed", "won", "lost", "refunded"]] = Field(default_factory=dict)
+    salesforce_organizations: tuple[Organization, ...] = ()
     sns_topics: tuple[Text, ...] = ()
+
+    @model_validator(mode="after")
+    def _salesforce_names_itself(self) -> Webhooks:
+        if "salesforce" in self.deals and not self.salesforce_organizations:
+            refuse("webhooks", [(("salesforce_organizations",), "expected the id of your organization, 00D...")])
+        return self
 
 
 class Site(Definition):
@@ -246,7 +262,7 @@ class Site(Definition):
 
     Shapes: `write_key` is public and stands in the pages; `origins` are scheme and host of the pages; `group` names
     the companies that share one customer list (the site alone when left out); phone numbers without a country are of
-    `region`.
+    `region`, and money of which a CRM or shop names no currency is in `currency`.
     """
 
     site: Name
@@ -261,6 +277,7 @@ class Site(Definition):
     consent: ConsentMode = ConsentMode.NOTICE
     time_zone: Zone = "Asia/Tokyo"
     region: Region = "JP"
+    currency: Currency | None = None
     count_test_browsers: Flag = False
     topics: tuple[TopicRule, ...] = ()
     forms: dict[Name, Form] = Field(default_factory=dict)
