@@ -18,6 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from bench.units import item_bytes, write_units
 
 STATE, LEDGER = "bench-state", "bench-events"
@@ -60,7 +63,7 @@ class _Connection(asyncio.Protocol):
             self._kept.append((operation, body))
             content = b"{}" if operation == "PutItem" else b'{"UnprocessedItems":{}}'
         elif operation == "GetItem":
-            content = self._answers["key" if b'"K#' in body else "origin"]
+            content = self._answers["origin" if b'"O#' in body else "key"]
         elif operation:
             content = self._answers[operation]
         else:
@@ -97,7 +100,7 @@ def _facts(item: dict[str, Any]) -> list[list[str]]:
     content = json.loads(text)
     records = content.get("records", [content])
     # Our ids say the site and the door before the sender's own id.
-    return [[record["id"].rpartition("/")[2], record["type"], record["visitor"]] for record in records]
+    return [[record["id"].rpartition("/")[2], record["type"], record.get("visitor", "")] for record in records]
 
 
 async def _serve(answers: dict[str, bytes]) -> None:
@@ -111,10 +114,14 @@ class Endpoint:
     """The endpoint's process, for as long as the `with` lasts."""
 
     def __init__(self, site_json: str, site: str, pepper: str) -> None:
+        self.sendgrid_key = ec.generate_private_key(ec.SECP256R1())
+        public = self.sendgrid_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         answers = {
             "key": {"Item": {"site": {"S": site}, "use": {"S": "public"}, "body": {"S": site_json}}},
             "origin": {"Item": {"site": {"S": site}}},
-            "GetSecretValue": {"SecretString": json.dumps({"pepper": pepper})},
+            "GetSecretValue": {"SecretString": json.dumps({
+                "pepper": pepper, "sendgrid_key": base64.b64encode(public).decode(),
+            })},
         }
         self._answers = json.dumps({name: json.dumps(answer) for name, answer in answers.items()})
 
@@ -147,6 +154,7 @@ class Endpoint:
             "PATH": os.defpath, "AWS_ENDPOINT_URL": self.url, "AWS_REGION": "ap-northeast-1",
             "AWS_DEFAULT_REGION": "ap-northeast-1", "AWS_ACCESS_KEY_ID": "AKIDBENCH", "AWS_SECRET_ACCESS_KEY": "bench",
             "AWS_SESSION_TOKEN": "bench", "EVENTS_TABLE": LEDGER, "STATE_TABLE": STATE, "SECRET_NAME": "bench",
+            "SITE_SECRETS_PREFIX": "bench/",
             "STAGE": "bench", "POWERTOOLS_SERVICE_NAME": "bench", "POWERTOOLS_METRICS_NAMESPACE": "Bench",
             "POWERTOOLS_TRACE_DISABLED": "1", "POWERTOOLS_LOG_LEVEL": "INFO", "WRITE_KEY": "pk_demo_4f1c2a9b",
             "ORIGINS": "http://localhost:8000,https://www.northwind.example",

@@ -25,13 +25,16 @@ OF_THE_RUNTIME = ("boto3", "botocore", "jmespath", "python-dateutil", "s3transfe
 YEAR_1980 = 315_532_800
 
 
-def ours(name: str) -> list[Path]:
-    """The folders that hold one of our functions, built for this machine exactly as for Lambda."""
+def ours(name: str, *vendor: str) -> list[Path]:
+    """The folders that hold one of our functions, built for this machine exactly as for Lambda.
+
+    Shapes: `vendor` names the layers it has beside that of capture.
+    """
     target = host_target()
     return [
         function_folder(name, BUILD),
         package_layer(BUILD, target) / "python",
-        vendor_layer("capture", BUILD, target) / "python",
+        *(vendor_layer(layer, BUILD, target) / "python" for layer in ("capture", *vendor)),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,9 @@ from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from closedloop.events.event import Door, Event
 from closedloop.events.event import EventType as Type
@@ -109,6 +113,34 @@ def gateway_event(text: str, visitor: str, content_type: str, agent: str) -> Jso
             "time": "24/Nov/2026:06:00:00 +0000", "timeEpoch": int(NOW.timestamp() * 1000),
         },
         "body": text, "isBase64Encoded": False,
+    }
+
+
+def webhook_event(key: ec.EllipticCurvePrivateKey, now: datetime) -> Json:
+    """Ten events of SendGrid, signed as it does, as an HTTP API hands them to a function.
+
+    Source: Twilio SendGrid, "Getting started with the Event Webhook security features".
+    """
+    events = [
+        {
+            "email": f"person{number}@example.jp", "timestamp": int(now.timestamp()), "event": "delivered",
+            "sg_event_id": f"event-{number}", "sg_message_id": f"message-{number}", "loop": "autumn-pumps",
+            "campaign": "case-mail",
+        }
+        for number in range(10)
+    ]
+    text, moment = json.dumps(events), str(int(now.timestamp()))
+    signature = base64.b64encode(key.sign((moment + text).encode(), ec.ECDSA(hashes.SHA256()))).decode()
+    event = gateway_event(text, "", "application/json", "SendGrid Event API")
+    event["headers"] |= {
+        "x-twilio-email-event-webhook-signature": signature, "x-twilio-email-event-webhook-timestamp": moment,
+    }
+    del event["headers"]["origin"]
+    route = "/v1/webhooks/email/sendgrid"
+    event["requestContext"]["http"]["path"] = route
+    return event | {
+        "routeKey": "POST /v1/webhooks/email/{provider}", "rawPath": route, "rawQueryString": f"site={site().site}",
+        "queryStringParameters": {"site": site().site}, "pathParameters": {"provider": "sendgrid"}, "cookies": [],
     }
 
 

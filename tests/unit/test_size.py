@@ -91,6 +91,7 @@ print(json.dumps([answer["statusCode"], sorted(sys.modules)]))
     assert status == 200
     assert stored["facts"] == sent_facts(events)
     assert sum(stored["calls"].values()) == 1
+    assert not [name for name in modules if name.startswith(("closedloop.loops", "closedloop.profiles", "msgspec"))]
     tops = {name.partition(".")[0] for name in modules}
     assert not tops & TOO_DEAR
     assert not [name for name in modules if name.startswith("aws_lambda_powertools.") and "event_handler" in name]
