@@ -294,6 +294,22 @@ def test_a_secret_that_cannot_be_set_is_refused(cloud: Cloud, run: Run, pair: st
     assert "sk_mine" not in said.err
 
 
+def test_a_form_that_asks_turnstile_says_so_until_the_secret_is_set(cloud: Cloud, run: Run) -> None:
+    file = a_file("demo.yaml", SITE.read_text().replace("  guide:\n", "  guide:\n    turnstile: true\n"))
+    hint = "closedloop site secrets demo --set turnstile="
+    assert "--set turnstile=" not in run("site", "apply", SITE).out
+    assert hint in " ".join(run("site", "apply", file).out.split())
+    run("site", "secrets", "demo", "--set", "turnstile=0x4AAA")
+    assert "--set turnstile=" not in run("site", "apply", file).out
+
+
+def test_a_region_that_no_phone_number_has_is_named_with_its_line(cloud: Cloud, run: Run) -> None:
+    said = run("site", "apply", a_file("demo.yaml", SITE.read_text() + "region: XX\n"))
+    line = len(SITE.read_text().splitlines()) + 1
+    words = "region: expected a country by its two letters, such as JP, found 'XX'"
+    assert (said.status, said.err) == (2, f"demo.yaml:{line}: {words}\n")
+
+
 def test_one_sites_key_is_never_anothers(cloud: Cloud, run: Run) -> None:
     run("site", "apply", SITE)
     said = run("site", "apply", a_file("rival.yaml", SITE.read_text().replace("site: demo", "site: rival")))

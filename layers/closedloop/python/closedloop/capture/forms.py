@@ -68,7 +68,7 @@ def accept_form(request: Request, doors: Doors, challenge: Challenge | None = No
             pack([(subject, entry, clear)], site=case.site.site, door=Door.FORM, received_at=received, headers=headers)
         )
     cookies = (cookie(case.site, visitor),) if visitor and not case.secret else ()
-    facts = {"site": case.site.site, "door": Door.FORM.value, "stored": 0 if why else 1}
+    facts = {"site": case.site.site, "door": Door.FORM.value, "stored": 0 if why else 1, **dict.fromkeys(flags, 1)}
     thanks = _thanks(request, case.site, case.form)
     if submission.wants_page:
         return Answer(303, headers={"location": thanks}, cookies=cookies, facts=facts)

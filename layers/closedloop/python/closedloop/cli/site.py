@@ -12,7 +12,7 @@ import typer
 from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, known_site, named
 from closedloop.errors import BadDefinition, BadShape
-from closedloop.runtime import clock, doors
+from closedloop.runtime import clock, doors, turnstile
 from closedloop.runtime.sender import Standing, sender_standing
 from closedloop.sites.definition import Site, key_hash, version_of
 from closedloop.sites.document import Document
@@ -44,6 +44,9 @@ def apply(
     console.facts(f"site {site.site}", content)
     if standing is not None:
         _show_sender(standing)
+    if any(form.turnstile for form in site.forms.values()) and not doors.site_secrets(site.site).get(turnstile.SECRET):
+        hint = f"closedloop site secrets {site.site} --set {turnstile.SECRET}=..."
+        console.out().print(f"No form is checked by Turnstile yet: its secret is not set. Set it: {hint}")
 
 
 def _problems_with(site: Site, document: Document) -> tuple[tuple[int, str], ...]:
@@ -57,6 +60,11 @@ def _problems_with(site: Site, document: Document) -> tuple[tuple[int, str], ...
     except (ZoneInfoNotFoundError, ValueError, OSError):
         text = f"time_zone: expected a time zone, such as Asia/Tokyo, found '{site.time_zone}'"
         problems.append((document.line(("time_zone",)), text))
+    from phonenumbers import SUPPORTED_REGIONS
+
+    if site.region not in SUPPORTED_REGIONS:
+        text = f"region: expected a country by its two letters, such as JP, found '{site.region}'"
+        problems.append((document.line(("region",)), text))
     return tuple(sorted(problems))
 
 

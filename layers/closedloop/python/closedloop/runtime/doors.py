@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from closedloop.lake.runs import RunFiles
     from closedloop.loops.definition import Loop
     from closedloop.loops.flow import MailDoors
+    from closedloop.runtime.turnstile import Turnstile
     from closedloop.sites.definition import Site
     from closedloop.store.sites import Sites
     from closedloop.store.state import State
@@ -142,6 +143,13 @@ def site_secrets(site: str) -> Mapping[str, Any]:
         if isinstance(cause, CallFailed) and cause.code == "ResourceNotFoundException":
             return {}
         raise
+
+
+def turnstile() -> Turnstile:
+    """Asks about a form's sender; another address than Cloudflare's is for tests alone."""
+    from closedloop.runtime.turnstile import VERIFY, Turnstile
+
+    return Turnstile(site_secrets, settings.settings().get(settings.TURNSTILE_URL, VERIFY))
 
 
 class CachedKeys:
