@@ -36,6 +36,7 @@ class Door(StrEnum):
 # Names that we give to facts; the rest are the sites' own.
 FORM_SUBMITTED = "Form Submitted"
 EMAIL_SENT = "Email Sent"
+EMAIL_ACCEPTED = "Email Accepted"
 EMAIL_DELIVERED = "Email Delivered"
 EMAIL_OPENED = "Email Opened"
 EMAIL_CLICKED = "Email Link Clicked"
@@ -46,7 +47,13 @@ DEAL_OPENED = "Deal Opened"
 DEAL_CHANGED = "Deal Changed"
 DEAL_WON = "Deal Won"
 DEAL_LOST = "Deal Lost"
+DEAL_PAID = "Deal Paid"
 DEAL_REFUNDED = "Deal Refunded"
+# Segment's words for a shop's orders; a server's own, which knew a secret key, are deals.
+ORDER_COMPLETED = "Order Completed"
+ORDER_UPDATED = "Order Updated"
+ORDER_CANCELLED = "Order Cancelled"
+ORDER_REFUNDED = "Order Refunded"
 COST_REPORTED = "Campaign Cost Reported"
 CONSENT_CONFIRMED = "Consent Confirmed"
 # A consent that the address still has to confirm by the mail that we sent there.
