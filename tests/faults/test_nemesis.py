@@ -151,7 +151,7 @@ class Installation:
         run = f"tick-{self._run}"
         doors = MailDoors(
             mailer=self.post,
-            links=lambda *_: Links("https://go", "https://seen", "https://stop"),
+            links=lambda *_: Links("https://go", "https://seen", "https://stop", "https://bait"),
             loops={LOOP.loop: LOOP},
             sites=SITES,
             now=self.now,

@@ -56,7 +56,7 @@ class There:
         return counts
 
     def perform(self) -> dict[str, int]:
-        links: Callable[..., Links] = lambda *_: Links("https://go", "https://seen", "https://stop")  # noqa: E731
+        links: Callable[..., Links] = lambda *_: Links("https://go", "https://seen", "https://stop", "https://bait")  # noqa: E731
         doors = MailDoors(self, links, {LOOP.loop: LOOP}, SITES, lambda: minutes(91))
         performed: dict[str, int] = perform_shard("tick", 0, self.state, self.runs, doors)["counts"]
         return performed

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.capture.links import CLICK, OPEN, UNSUBSCRIBE, Mailed, Tokens
+from closedloop.capture.links import CLICK, HIDDEN, OPEN, UNSUBSCRIBE, Mailed, Tokens
 from closedloop.events.times import iso
 from closedloop.runtime import clock, doors
 from functions.follow_link import handler
@@ -18,14 +18,14 @@ from tests.functions.gateway import ORIGIN, Context, a_request
 PERSON = "email:00112233445566778899aabbccddeeff"
 WHERE = f"{ORIGIN}/products/pumps?utm_source=closedloop&utm_medium=email&utm_campaign=case-mail"
 COOKIE = "_cl_vid=jane-on-a-laptop"
-PATHS = {CLICK: "l", OPEN: "o", UNSUBSCRIBE: "u"}
+PATHS = {CLICK: "l", HIDDEN: "l", OPEN: "o", UNSUBSCRIBE: "u"}
 
 
 def token(
     purpose: str = CLICK, *, site: str = "demo", url: str = WHERE, age: timedelta = timedelta(0), keys: Any = None
 ) -> str:
     until = iso(clock.now() + timedelta(days=90) - age)
-    mailed = Mailed(site, PERSON, "autumn-pumps", "case-mail", until, url if purpose == CLICK else "")
+    mailed = Mailed(site, PERSON, "autumn-pumps", "case-mail", until, url if PATHS[purpose] == "l" else "")
     return Tokens(keys or doors.link_keys()).sign(purpose, mailed)
 
 
@@ -68,6 +68,15 @@ def test_a_head_request_leads_on_but_names_no_browser(account: Account) -> None:
     assert "cookies" not in reply
     [record] = account.records()
     assert record["context"] == {"method": "HEAD"}
+    assert "visitor" not in record
+
+
+def test_the_link_that_nobody_sees_leads_on_like_any_other_and_names_no_browser(account: Account) -> None:
+    reply = follow(HIDDEN, token(HIDDEN), cookies=[COOKIE])
+    assert (reply["statusCode"], reply["headers"]["location"]) == (302, WHERE)
+    assert "cookies" not in reply
+    [record] = account.records()
+    assert (record["name"], record["ids"], record["properties"]["hidden"]) == ("Email Link Clicked", [PERSON], True)
     assert "visitor" not in record
 
 

@@ -18,7 +18,9 @@ from closedloop.loops.actions import LONGEST, Links, NotATemplate, WrittenMail, 
 from closedloop.loops.definition import Campaign
 from closedloop.sites.definition import Site
 
-LINKS = Links("https://go.example/l/click", "https://go.example/o/open", "https://go.example/u/stop")
+LINKS = Links(
+    "https://go.example/l/click", "https://go.example/o/open", "https://go.example/u/stop", "https://go.example/l/bait"
+)
 FOOTER = (
     "-- \nNorthwind Pumps\n1-2-3 Minato, Tokyo\nhttps://www.northwind.example/contact\n"
     "配信停止 / Unsubscribe: https://go.example/u/stop\n"
@@ -97,6 +99,16 @@ def test_the_page_ends_with_the_same_whatever_its_template_says(html: str) -> No
         assert words in seen.words
     assert "https://go.example/u/stop" in seen.leads
     assert seen.leads[-1] == "https://go.example/o/open"
+
+
+@pytest.mark.parametrize("html", ["", "<p>Read <a href='{{ link }}'>this</a></p>", "<html><body>Read</body></html>"])
+def test_a_link_that_only_machines_find_is_in_the_page_and_harms_nobody(html: str) -> None:
+    mail = a_mail(html=html)
+    seen = Seen(mail.html)
+    assert seen.leads.count("https://go.example/l/bait") == 1
+    assert '<a href="https://go.example/l/bait" style="display:none" tabindex="-1" aria-hidden="true"></a>' in mail.html
+    assert "bait" not in seen.words
+    assert "bait" not in mail.text + repr(mail.headers)
 
 
 def test_what_is_added_to_a_page_stands_inside_its_body() -> None:

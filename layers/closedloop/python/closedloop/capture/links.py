@@ -22,6 +22,9 @@ from closedloop.events.times import iso, parse
 from closedloop.sites.definition import Site
 
 CLICK, OPEN, UNSUBSCRIBE = "click", "open", "unsubscribe"
+# A click that no person makes: the link is in the mail, but nobody sees it.
+HIDDEN = "hidden"
+PURPOSES = {"l": (CLICK, HIDDEN), "o": (OPEN,), "u": (UNSUBSCRIBE,)}
 PAGES = {
     "ask": (
         "Unsubscribe", "配信停止",
@@ -99,27 +102,39 @@ def may_lead_to(url: str, site: Site) -> bool:
 
 def follow(request: Request, doors: Doors, tokens: Tokens) -> Answer:
     """Answer a link of a mail: lead a click on, count an open, stop the mails."""
-    purpose = {"l": CLICK, "o": OPEN, "u": UNSUBSCRIBE}.get(request.path.lstrip("/").partition("/")[0], "")
     try:
-        mailed = tokens.read(purpose, request.path_values.get("token", ""))
+        purpose, mailed = _read(request, tokens)
         site = doors.keys.site(mailed.site)
         if site is None:
             raise NotFound("this link is not valid")
-        return {CLICK: _click, OPEN: _open, UNSUBSCRIBE: _unsubscribe}[purpose](request, doors, mailed, site)
+        if purpose == OPEN:
+            return _open(request, doors, mailed, site)
+        if purpose == UNSUBSCRIBE:
+            return _unsubscribe(request, doors, mailed, site)
+        return _click(request, doors, mailed, site, hidden=purpose == HIDDEN)
     except NotFound:
         return _page("gone", "", 404)
 
 
-def _click(request: Request, doors: Doors, mailed: Mailed, site: Site) -> Answer:
+def _read(request: Request, tokens: Tokens) -> tuple[str, Mailed]:
+    for purpose in PURPOSES.get(request.path.lstrip("/").partition("/")[0], ()):
+        try:
+            return purpose, tokens.read(purpose, request.path_values.get("token", ""))
+        except NotFound:
+            continue
+    raise NotFound("this link is not valid")
+
+
+def _click(request: Request, doors: Doors, mailed: Mailed, site: Site, *, hidden: bool) -> Answer:
     if not may_lead_to(mailed.url, site):
         raise NotFound("this link leads to a host that the site does not list")
     now = doors.now()
-    visitor = _browser(request, doors, site)
+    visitor = "" if hidden else _browser(request, doors, site)
     cookies: tuple[str, ...] = ()
     # An old link still leads on, but the mail gets no credit for it.
     if now <= parse(mailed.until):
         try:
-            _keep(request, doors, mailed, site, EMAIL_CLICKED, visitor, now)
+            _keep(request, doors, mailed, site, EMAIL_CLICKED, visitor, now, hidden=hidden)
             cookies = (cookie(site, visitor),) if visitor else ()
         except NotDurable:
             # The person is led on whatever our tables do.
@@ -155,8 +170,13 @@ def _unsubscribe(request: Request, doors: Doors, mailed: Mailed, site: Site) -> 
     return _page("done", site.title, 200)
 
 
-def _keep(request: Request, doors: Doors, mailed: Mailed, site: Site, name: str, visitor: str, now: datetime) -> None:
-    about = {"loop": mailed.loop, "campaign": mailed.campaign}
+def _keep(
+    request: Request, doors: Doors, mailed: Mailed, site: Site, name: str, visitor: str, now: datetime, *,
+    hidden: bool = False,
+) -> None:
+    about: dict[str, Any] = {"loop": mailed.loop, "campaign": mailed.campaign}
+    if hidden:
+        about["hidden"] = True
     if mailed.url:
         about["link"] = mailed.url.partition("?")[0]
     entry: dict[str, Any] = {

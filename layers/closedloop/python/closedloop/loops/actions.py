@@ -36,11 +36,12 @@ class NotATemplate(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The signed links that a mail carries."""
+    """The signed links that a mail carries; `hidden` is the one that only a machine finds."""
 
     click: str
     open: str
     unsubscribe: str
+    hidden: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ def compose(
         body = _html_of(name, text)
     return WrittenMail(
         sender=formataddr((_one_line(sender.name), sender.address)), to=contact["email"], subject=subject, text=text,
-        html=_before_the_end(body, f'<img src="{escape(links.open)}" width="1" height="1" alt="">'),
+        html=_before_the_end(body, _unseen(links)),
         headers={
             "List-Unsubscribe": f"<{links.unsubscribe}>, <mailto:{sender.address}?subject=unsubscribe>",
             "List-Unsubscribe-Post": "List-Unsubscribe=One-Click",
@@ -142,6 +143,17 @@ def _footer(sender: MailSender, links: Links) -> str:
     """Who sends this, from where, whom to ask and how to stop: in every mail, whatever its template says."""
     stop = f"配信停止 / Unsubscribe: {links.unsubscribe}"
     return "\n".join((sender.name, sender.postal_address, sender.contact, stop, ""))
+
+
+def _unseen(links: Links) -> str:
+    """What a page carries and does not show: a link that scanners follow and people cannot, and the counting picture.
+
+    The link has no words, so that no client shows it, whatever it makes of styles, and a screen reader passes it by.
+    """
+    return (
+        f'<a href="{escape(links.hidden)}" style="display:none" tabindex="-1" aria-hidden="true"></a>'
+        f'<img src="{escape(links.open)}" width="1" height="1" alt="">'
+    )
 
 
 def _html_of(campaign: str, text: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
-from closedloop.capture.links import CLICK, OPEN, UNSUBSCRIBE, Mailed, Tokens
+from closedloop.capture.links import CLICK, HIDDEN, OPEN, UNSUBSCRIBE, Mailed, Tokens
 from closedloop.errors import MailRefused, OutcomeUnknown, Throttled
 from closedloop.events.times import iso
 from closedloop.loops.actions import Links, WrittenMail, landing
@@ -67,6 +67,7 @@ def links_of(tokens: Tokens, public_url: str) -> Callable[[Site, str, str, Campa
         return Links(
             click=f"{public_url}/l/{tokens.sign(CLICK, click)}", open=f"{public_url}/o/{tokens.sign(OPEN, plain)}",
             unsubscribe=f"{public_url}/u/{tokens.sign(UNSUBSCRIBE, plain)}",
+            hidden=f"{public_url}/l/{tokens.sign(HIDDEN, click)}",
         )
 
     return links
