@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +13,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from closedloop.events import agents
-from closedloop.events.agents import Evidence, Grade, grade_agent, grade_event, grade_visitor, lists, worst
+from closedloop.events.agents import Evidence, Grade, grade_agent, grade_event, lists, worst
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "agents.json").read_text("utf-8"))["vectors"]
 TABLE = json.loads(Path(agents.__file__).with_name("agents_table.json").read_text("utf-8"))
 CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0 Safari/537.36"
 GMAIL = "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
-NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=[row["story"] for row in VECTORS])
@@ -172,23 +170,6 @@ def test_a_test_browsers_events_count_where_the_site_says_so() -> None:
     headless = CHROME.replace("Chrome", "HeadlessChrome")
     assert grade_event("", headless, {}, {}, door="beacon").grade is Grade.MACHINE
     assert grade_event("", headless, {}, {}, door="beacon", count_test_browsers=True).grade is Grade.HUMAN
-
-
-def test_more_than_a_page_a_second_for_twenty_seconds_is_a_machine() -> None:
-    rush = [NOON + timedelta(seconds=0.95 * number) for number in range(30)]
-    found = grade_visitor(rush)
-    assert found == grade_visitor(rush[::-1])
-    assert found is not None
-    assert found.grade is Grade.MACHINE
-
-
-def test_a_burst_that_a_person_can_make_says_nothing() -> None:
-    burst = [NOON + timedelta(seconds=0.1 * number) for number in range(20)]
-    later = [NOON + timedelta(minutes=number) for number in range(1, 60)]
-    assert grade_visitor(burst + later) is None
-    assert grade_visitor([]) is None
-    assert grade_visitor([*later, *burst]) == grade_visitor([*later[::-1], *burst]) is None
-    assert grade_visitor([NOON + timedelta(seconds=1.01 * number) for number in range(60)]) is None
 
 
 def test_of_several_pieces_of_evidence_the_worst_counts() -> None:

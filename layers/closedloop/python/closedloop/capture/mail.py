@@ -39,7 +39,7 @@ NAMES: Mapping[str, str] = {
     "delivered": names.EMAIL_DELIVERED, "opened": names.EMAIL_OPENED, "clicked": names.EMAIL_CLICKED,
     "bounced": names.EMAIL_BOUNCED, "complained": names.EMAIL_COMPLAINED, "unsubscribed": names.EMAIL_UNSUBSCRIBED,
     "deferred": "Email Deferred", "rejected": "Email Rejected", "failed": "Email Failed", "queued": "Email Queued",
-    "sent": "Email Accepted", "autoresponded": "Email Autoresponded", "subscribed": "Email Subscribed",
+    "sent": names.EMAIL_ACCEPTED, "autoresponded": "Email Autoresponded", "subscribed": "Email Subscribed",
 }
 OTHER = "Email Reported"
 # Of all else that has an agent, it is that of a mail server.

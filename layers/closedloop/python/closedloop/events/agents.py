@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any
@@ -18,9 +17,6 @@ from typing import Any
 from closedloop.events.event import EMAIL_CLICKED, EMAIL_COMPLAINED, EMAIL_OPENED, Door
 
 AGENT_CHARS = 1024
-# More than one event a second for twenty seconds is no person's reading.
-RUSH = timedelta(seconds=20)
-RUSH_EVENTS = 20
 # How mail providers say that a machine fetched the picture: ours, SendGrid, Brevo, SparkPost.
 MACHINE_FLAGS = ("machine_open", "sg_machine_open", "proxy_open", "is_prefetched")
 SERVER_LIBRARIES = (
@@ -48,6 +44,7 @@ class Evidence:
     reason: str
 
 
+SIGNED = Evidence(Grade.HUMAN, "stated by a signed source")
 NEVER = r"(?!)"
 
 
@@ -177,6 +174,8 @@ def grade_event(
     by nobody else. An opened mail is never better than likely: providers fetch pictures for people and without them.
     Source: Apple, "Protect Mail Activity"; webhook pages of SendGrid, Brevo and SparkPost.
     """
+    if door == Door.LINK and properties.get("hidden") is True:
+        return Evidence(Grade.MACHINE, "followed a link of a mail that no person sees")
     if str(context.get("method", "")).upper() == "HEAD":
         return Evidence(Grade.MACHINE, "a HEAD request: a link was tried, not followed")
     for flag in MACHINE_FLAGS:
@@ -193,7 +192,7 @@ def _of_door(name: str, agent: str, context: Mapping[str, Any], door: str, count
     told = told if isinstance(told, str) else ""
     if door == Door.DEAL or (door == Door.IMPORT and not agent and not told):
         # The agent here is the system that hands the facts over.
-        return Evidence(Grade.HUMAN, "stated by a signed source")
+        return SIGNED
     if door == Door.EMAIL:
         # The request is the provider's; only what it says of the reader's agent counts.
         told = told or agent
@@ -203,7 +202,7 @@ def _of_door(name: str, agent: str, context: Mapping[str, Any], door: str, count
             return Evidence(Grade.HUMAN, "a person complained, says the mailbox provider")
         return Evidence(Grade.LIKELY, "the mail provider says so, but not by whom it was done")
     if context.get("grade") == "server":
-        return Evidence(Grade.HUMAN, "stated by a signed source")
+        return SIGNED
     if door == Door.FORM and not agent and not told:
         return Evidence(Grade.HUMAN, "a form that passed the checks of its door")
     if told and agent and _is_server_library(context):
@@ -217,18 +216,6 @@ def _of_door(name: str, agent: str, context: Mapping[str, Any], door: str, count
 def worst(evidences: Iterable[Evidence]) -> Evidence:
     """Of several pieces of evidence the one that speaks most against a person; the first of equals."""
     return max(evidences, key=lambda evidence: ORDER.index(evidence.grade))
-
-
-def grade_visitor(times: Sequence[datetime]) -> Evidence | None:
-    """Grade a visitor by pace: nobody reads more than a page a second for twenty seconds.
-
-    Shapes: `times` of the visitor's events in any order; nothing is said of a pace that a person can keep.
-    """
-    ordered = sorted(times)
-    for first, last in zip(ordered, ordered[RUSH_EVENTS:], strict=False):
-        if last - first <= RUSH:
-            return Evidence(Grade.MACHINE, "more than one event a second for twenty seconds")
-    return None
 
 
 def _is_server_library(context: Mapping[str, Any]) -> bool:
