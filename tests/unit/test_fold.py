@@ -193,7 +193,7 @@ OPENED, WON = a_deal(names.DEAL_OPENED, "d1", at=minutes(1)), a_deal(names.DEAL_
 
 def the_deal(*records: dict[str, Any]) -> DealState:
     profile = folded(*(a_packet(record, door=Door.DEAL).events[0] for record in records))
-    return profile.deals["D-7"]
+    return profile.deals[f"{SITE}/D-7"]
 
 
 @pytest.mark.parametrize(
@@ -224,6 +224,24 @@ def test_a_deal_is_as_its_newest_word_leaves_it(records: list[dict[str, Any]], s
 
 def test_an_amount_that_a_later_word_leaves_out_stays() -> None:
     assert the_deal(OPENED, a_deal(names.DEAL_WON, "d2", amount_minor=None, at=minutes(2))).amount_minor == 500_000
+
+
+def test_one_id_on_two_sites_of_a_group_is_two_deals() -> None:
+    ours = a_packet(a_deal(names.DEAL_WON, "d1", amount_minor=100), door=Door.DEAL).events[0]
+    theirs = a_packet(a_deal(names.DEAL_LOST, "d2"), site="contoso", door=Door.DEAL).events[0]
+    deals = folded(ours, theirs).deals
+    assert {name: (deal.state, deal.amount_minor) for name, deal in deals.items()} == {
+        f"{SITE}/D-7": ("won", 100), "contoso/D-7": ("lost", 0),
+    }
+
+
+def test_what_was_paid_and_named_in_two_currencies_is_stored_with_the_deal() -> None:
+    paid = a_deal(names.DEAL_PAID, "d3", amount_minor=1, at=minutes(3))
+    foreign = a_deal(names.DEAL_PAID, "d4", amount_minor=1, at=minutes(3)) | {"properties": {"currency": "USD"}}
+    profile = folded(*(a_packet(one, door=Door.DEAL).events[0] for one in (WON, paid, foreign)))
+    assert profile_from(profile.stored()) == profile
+    deal = profile.deals[f"{SITE}/D-7"]
+    assert (deal.paid_minor, deal.mixed, deal.standing) == (1, True, "partly paid")
 
 
 def test_a_refund_of_a_deal_that_nobody_told_is_no_deal() -> None:

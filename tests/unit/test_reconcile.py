@@ -111,10 +111,13 @@ def test_credit_that_is_lost_stops_the_report(share: Credit, failing: str) -> No
 
 
 DEALS = some.lists(some.builds(
-    DealFact, deal=some.sampled_from(["d1", "d2", "d3"]), site=some.just("demo"), person=WHO, at=WHEN,
-    name=some.sampled_from(["Deal Opened", "Deal Changed", "Deal Won", "Deal Lost", "Deal Refunded"]),
+    DealFact, deal=some.sampled_from(["d1", "d2", "d3"]), site=some.sampled_from(["demo", "shop"]), person=WHO, at=WHEN,
+    name=some.sampled_from([
+        "Deal Opened", "Deal Changed", "Deal Won", "Deal Lost", "Deal Paid", "Deal Refunded", "Order Completed",
+        "Order Updated", "Order Cancelled", "Order Refunded",
+    ]),
     amount_minor=some.none() | some.integers(0, 10**9), currency=some.sampled_from(["", "JPY", "USD"]),
-    event=some.uuids().map(str),
+    event=some.uuids().map(str), open=some.booleans(),
 ), max_size=12)
 
 
@@ -135,6 +138,12 @@ def test_the_last_word_on_a_deal_counts() -> None:
     assert (deal.value_minor, deal.refunded_minor, deal.revenue_minor) == (80, 30, 50)
     (lost,) = fold_deals([say("Deal Won", 0, 100), say("Deal Lost", 1)])
     assert (lost.won_at, lost.revenue_minor) == (None, 0)
+    assert fold_deals([say("Deal Refunded", 0, 100), say("Deal Paid", 1, 100)]) == []
+
+
+def test_one_id_on_two_sites_is_two_deals() -> None:
+    said = [DealFact("d1", site, "Deal Won", "", DAY, 100, "JPY", site) for site in ("demo", "shop")]
+    assert [(deal.site, deal.value_minor) for deal in fold_deals(said)] == [("demo", 100), ("shop", 100)]
 
 
 @settings(max_examples=80, deadline=None)

@@ -52,7 +52,7 @@ def show(
         "first": profile.first_at, "last": profile.last_at, "came_from": profile.first_source,
         "attributes": profile.attributes, "fit": profile.fit, "engagement": round(score(profile.engagement, now), 2),
         "interest": interest, "stages": positions,
-        "deals": {name: (deal.state, deal.amount_minor, deal.currency) for name, deal in profile.deals.items()},
+        "deals": {name: (deal.standing, deal.amount_minor, deal.currency) for name, deal in profile.deals.items()},
         "suppressed": profile.suppressed, "decisions": decisions,
         "ledger": [{
             "at": iso(line.at), "what": line.what, "topic": line.topic, "points": round(line.points, 3),

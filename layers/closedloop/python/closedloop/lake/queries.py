@@ -35,8 +35,8 @@ SQL = Path(__file__).parent / "sql"
 # Facts that others do to a person, or that say nothing of what the person does: they are no activity.
 PASSIVE = (
     names.EMAIL_SENT, names.EMAIL_DELIVERED, names.EMAIL_OPENED, names.EMAIL_BOUNCED, names.EMAIL_COMPLAINED,
-    names.EMAIL_UNSUBSCRIBED, names.DEAL_OPENED, names.DEAL_CHANGED, names.DEAL_WON, names.DEAL_LOST,
-    names.DEAL_REFUNDED, names.COST_REPORTED,
+    names.EMAIL_UNSUBSCRIBED, names.DEAL_OPENED, names.DEAL_CHANGED, names.DEAL_WON, names.DEAL_LOST, names.DEAL_PAID,
+    names.DEAL_REFUNDED, names.ORDER_UPDATED, names.ORDER_CANCELLED, names.ORDER_REFUNDED, names.COST_REPORTED,
 )
 
 _EVENT_COLUMNS = {
@@ -60,6 +60,7 @@ SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') 
        coalesce(late, false) AS late, coalesce(channel, '') AS channel, coalesce(medium, '') AS medium,
        coalesce(source, '') AS source, coalesce(campaign, '') AS utm_campaign, coalesce(grade, '') AS grade,
        amount_minor, coalesce(currency, '') AS currency,
+       coalesce(json_extract_string(properties, '$.open') = 'true', false) AS deal_is_open,
        coalesce(json_extract_string(properties, '$.form'), '') AS form,
        coalesce(json_extract_string(properties, '$.campaign'), '') AS told_campaign,
        coalesce(json_extract_string(properties, '$.loop'), '') AS of_loop,
@@ -166,8 +167,8 @@ def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], 
     lake.keep("acts", "acts")
 
     deals = tuple(fold_deals(
-        DealFact(deal, site, name, person, _utc(at), amount, currency, id_)
-        for deal, site, name, person, at, amount, currency, id_ in lake.ask("deal_facts")
+        DealFact(deal, site, name, person, _utc(at), amount, currency, id_, is_open)
+        for deal, site, name, person, at, amount, currency, id_, is_open in lake.ask("deal_facts")
     ))
     seen = window(loop, as_of)
     won = [deal for deal in deals if seen.holds(deal.won_at)]

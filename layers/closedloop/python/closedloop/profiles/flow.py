@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 ROUNDS = 5
 # A transaction holds a hundred writes, and an id that moves takes three.
 MOST_FORMER = 30
-HOT = frozenset((names.FORM_SUBMITTED, names.DEAL_OPENED, names.DEAL_WON, names.DEAL_LOST, names.DEAL_REFUNDED))
+HOT = frozenset((
+    names.FORM_SUBMITTED, names.DEAL_OPENED, names.DEAL_WON, names.DEAL_LOST, names.DEAL_REFUNDED,
+    names.ORDER_COMPLETED, names.ORDER_CANCELLED, names.ORDER_REFUNDED,
+))
 
 
 class Profiles(Evidence, Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby, islice
 from typing import Any, TypeVar
@@ -14,6 +14,7 @@ import msgspec
 
 from closedloop.events import event as names
 from closedloop.events.agents import Grade, grade_event
+from closedloop.events.deals import Word, fold_deal
 from closedloop.events.event import Door, Event, EventType, distinct
 from closedloop.events.sources import source_of
 from closedloop.events.times import iso
@@ -32,12 +33,6 @@ DEALS = 200
 MOST_BYTES = 80_000
 SESSION = timedelta(minutes=30)
 EVIDENCE = {Grade.HUMAN: 1.0, Grade.LIKELY: 0.5, Grade.MACHINE: 0.0}
-DEAL_STATES = {
-    names.DEAL_OPENED: "opened",
-    names.DEAL_CHANGED: "opened",
-    names.DEAL_WON: "won",
-    names.DEAL_LOST: "lost",
-}
 SUPPRESSING = {
     names.EMAIL_UNSUBSCRIBED: "unsubscribed",
     names.EMAIL_COMPLAINED: "complained",
@@ -237,35 +232,22 @@ def _within(items: Iterable[tuple[str, Kept]], most: int) -> dict[str, Kept]:
 
 
 def _deals(events: Iterable[Event]) -> dict[str, DealState]:
-    """Each deal as its newest event leaves it; what was won stays won unless it is lost or refunded later.
-
-    A refund counts even when its sender's clock puts it before the sale; one without an amount gives all back.
-    """
-    deals: dict[str, DealState] = {}
-    refunds: dict[str, list[int | None]] = {}
+    """Each deal as its words leave it, by site and id: two sites of a group may give one id to two deals."""
+    said: dict[str, list[Word]] = {}
     for event in events:
-        if event.deal is None:
-            continue
-        stated = event.properties.get("amount_minor")
-        amount = stated if isinstance(stated, int) else None
-        if event.name == names.DEAL_REFUNDED:
-            refunds.setdefault(event.deal, []).append(amount)
-        elif event.name in DEAL_STATES:
-            before = deals.get(event.deal)
-            state = DEAL_STATES[event.name]
-            if state == "opened" and before is not None and before.state == "won":
-                state = "won"
-            deals[event.deal] = DealState(
-                state,
-                amount if amount is not None else before.amount_minor if before else 0,
-                str(event.properties.get("currency") or "") or (before.currency if before else ""),
-                iso(event.occurred_at),
-            )
-    for name, amounts in refunds.items():
-        if name in deals:
-            deal = deals[name]
-            back = sum(deal.amount_minor if amount is None else amount for amount in amounts)
-            deals[name] = replace(deal, refunded_minor=back)
+        if event.deal is not None:
+            told = event.properties
+            amount = told.get("amount_minor")
+            said.setdefault(f"{event.site}/{event.deal}", []).append(Word(
+                event.occurred_at, event.id, event.name, amount if isinstance(amount, int) else None,
+                str(told.get("currency") or ""), told.get("open") is True,
+            ))
+    deals = {
+        name: DealState(
+            deal.state, deal.amount_minor, deal.currency, iso(deal.at), deal.refunded_minor, deal.paid_minor, deal.mixed
+        )
+        for name, words in said.items() if (deal := fold_deal(words)) is not None
+    }
     return _within(sorted(deals.items(), key=lambda item: (item[1].at, item[0]), reverse=True), DEALS)
 
 

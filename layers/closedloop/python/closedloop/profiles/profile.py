@@ -47,7 +47,8 @@ class Stored(NamedTuple):
 class DealState:
     """Where one deal stands.
 
-    Units: money in minor units; `refunded_minor` is what went back.
+    Shapes: `state` is opened, won or lost; `mixed` says that several currencies were named.
+    Units: money in minor units; `refunded_minor` is what went back, `paid_minor` what came in, where that was told.
     """
 
     state: str
@@ -55,6 +56,17 @@ class DealState:
     currency: str
     at: str
     refunded_minor: int = 0
+    paid_minor: int = 0
+    mixed: bool = False
+
+    @property
+    def standing(self) -> str:
+        """Where the deal stands, its money told in."""
+        if self.refunded_minor:
+            return "refunded" if self.refunded_minor >= self.amount_minor else "partly refunded"
+        if self.paid_minor:
+            return "paid" if self.paid_minor >= self.amount_minor else "partly paid"
+        return self.state
 
 
 class Asked(Protocol):
@@ -154,7 +166,8 @@ _UNREADABLE = (ValueError, TypeError, AttributeError, zlib.error)
 
 def _deal_words(deal: DealState) -> list[Any]:
     words: list[Any] = [deal.state, deal.amount_minor, deal.currency, deal.at]
-    return [*words, deal.refunded_minor] if deal.refunded_minor else words
+    money = (deal.refunded_minor, deal.paid_minor, deal.mixed)
+    return [*words, *money] if any(money) else words
 
 
 def _seen_text(seen: Seen) -> str:

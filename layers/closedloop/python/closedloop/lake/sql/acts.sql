@@ -1,6 +1,6 @@
 -- Who did what, on which local day? Whoever the event names, else whoever had the browser or the deal then.
 SELECT e.id, e.site, e.door, e.type, e.name, e.visitor, e.known_id, e.deal, e.occurred_at, e.received_at, e.late,
-       e.channel, e.medium, e.source, e.utm_campaign, e.grade, e.amount_minor, e.currency, e.form, e.told_campaign,
+       e.channel, e.medium, e.source, e.utm_campaign, e.grade, e.amount_minor, e.currency, e.deal_is_open, e.form, e.told_campaign,
        e.of_loop, e.cost_day, e.traits, d.day, d.week,
        coalesce(named.person, browser.person, buyer.person, '') AS person,
        coalesce(named.person, browser.person, buyer.person, e.visitor) AS subject,

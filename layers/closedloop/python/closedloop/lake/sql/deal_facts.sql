@@ -1,7 +1,6 @@
 -- What is said of each deal, oldest first?
-SELECT c.deal, c.site, c.name, c.person, c.occurred_at, c.amount_minor, c.currency, c.id
+SELECT c.deal, c.site, c.name, c.person, c.occurred_at, c.amount_minor, c.currency, c.id, c.deal_is_open
 FROM acts c
 CROSS JOIN asked a
-WHERE c.deal <> '' AND c.name IN ('Deal Opened', 'Deal Changed', 'Deal Won', 'Deal Lost', 'Deal Refunded')
-  AND c.occurred_at <= a.as_of
+WHERE c.deal <> '' AND c.occurred_at <= a.as_of
 ORDER BY c.deal, c.occurred_at, c.id
