@@ -27,12 +27,21 @@ def in_stateful() -> tuple[Accepted, ...]:
             ("AwsSolutions-SMG4",),
             "Every stored identifier is a keyed hash under this pepper; rotating it would forget everyone.",
         ),
+        of_queues(),
     )
 
 
 def of_access_logs() -> Accepted:
     """What is accepted of the bucket that holds the access logs."""
     return Accepted(("AwsSolutions-S1",), "It holds the access logs of the other buckets; its own would never end.")
+
+
+def of_queues() -> Accepted:
+    """What is accepted of queues, wherever they stand."""
+    return Accepted(
+        ("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"),
+        "Every queue but the spill is one of dead letters: of a stream, a schedule, the report or the spill itself.",
+    )
 
 
 def in_stateless(stage: Stage, kept: Kept) -> tuple[Accepted, ...]:
@@ -47,20 +56,17 @@ def in_stateless(stage: Stage, kept: Kept) -> tuple[Accepted, ...]:
             ("AwsSolutions-APIG4",),
             "Each door checks its own caller: write key and origin, provider signature, or signed token.",
         ),
+        of_queues(),
         Accepted(
-            ("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"),
-            "Every queue is a dead-letter queue of a stream, a schedule or the report; nothing stands behind it.",
-        ),
-        Accepted(
-            ("Serverless-LambdaDLQ",),
-            "Doors answer their caller and tasks their workflow; streams, schedules and the report have dead letters.",
+            ("Serverless-LambdaDLQ", "Serverless-LambdaEventSourceMappingDestination"),
+            "Doors answer their caller, tasks their workflow, queues keep what is not done; the rest has dead letters.",
         ),
         Accepted(
             ("Serverless-LambdaTracing", "AwsSolutions-SF2", "Serverless-StepFunctionStateMachineXray"),
             "A tracer doubles the cold start of a door; log lines with ids and the metrics answer the same questions.",
         ),
         Accepted(
-            _wildcards(*(f"{lake}/{prefix}/*" for prefix in ("runs", "events", "decisions", "failed"))),
+            _wildcards(*(f"{lake}/{prefix}/*" for prefix in ("runs", "events", "decisions", "failed", "spill"))),
             "Objects are named after runs and batches that do not exist yet; a prefix is the narrowest name.",
         ),
         Accepted(

@@ -11,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from closedloop.runtime import settings
 from closedloop.store import schema
 from infra.function import Plan, allow
+from infra.spill import DRAIN_S, SPILL
 from infra.stage import Stage
 from infra.stateful import Kept
 
@@ -26,6 +27,7 @@ AT_ONCE: Mapping[str, int] = {
     "serve_tracker": 20,
     "project_profiles": 40,
     "archive_events": 20,
+    "drain_spill": 2,
     "select_people": 2,
     "decide_stages": 20,
     "perform_actions": 20,
@@ -48,8 +50,12 @@ class Plans:
             allow("dynamodb:PutItem", "dynamodb:BatchWriteItem", on=self.kept.events_arn),
             allow("dynamodb:GetItem", on=self.kept.state_arn),
             self._read_keys(),
+            *self._spill(),
         )
-        stored = self._settings(settings.EVENTS_TABLE, settings.STATE_TABLE, settings.SECRET_NAME)
+        stored = self._settings(
+            *(settings.EVENTS_TABLE, settings.STATE_TABLE, settings.SECRET_NAME),
+            *(settings.SPILL_QUEUE, settings.LAKE_BUCKET),
+        )
         webhook = {**stored, settings.SITE_SECRETS_PREFIX: self.kept.site_secrets_prefix}
         return (
             Plan(
@@ -92,6 +98,7 @@ class Plans:
                     allow("dynamodb:PutItem", on=self.kept.events_arn),
                     allow("dynamodb:GetItem", on=self.kept.state_arn),
                     self._read_keys(),
+                    *self._spill(),
                 ),
                 settings=stored,
             ),
@@ -136,6 +143,21 @@ class Plans:
                 ),
                 settings=self._settings(settings.EVENTS_TABLE, settings.STATE_TABLE, settings.LAKE_BUCKET),
             ),
+        )
+
+    def drain(self) -> Plan:
+        """The function that gives the ledger what the doors had to spill."""
+        return Plan(
+            "drain_spill",
+            "Puts into the ledger what it did not take at first.",
+            timeout_s=DRAIN_S,
+            layers=LEDGER,
+            may=(
+                allow("dynamodb:PutItem", "dynamodb:BatchWriteItem", on=self.kept.events_arn),
+                allow("s3:GetObject", on=self._in_lake(f"{SPILL}*")),
+                allow("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", on=self.kept.spill_arn),
+            ),
+            settings=self._settings(settings.EVENTS_TABLE, settings.LAKE_BUCKET),
         )
 
     def workflow(self, public_url: str) -> tuple[Plan, ...]:
@@ -229,10 +251,18 @@ class Plans:
             settings.EVENTS_TABLE: self.kept.events_table,
             settings.STATE_TABLE: self.kept.state_table,
             settings.LAKE_BUCKET: self.kept.lake_bucket,
+            settings.SPILL_QUEUE: self.kept.spill_url,
             settings.REPORTS_BUCKET: self.kept.reports_bucket,
             settings.SECRET_NAME: self.kept.secret_name,
         }
         return {name: values[name] for name in names}
+
+    def _spill(self) -> tuple[iam.PolicyStatement, ...]:
+        """Where a door keeps what the ledger does not take."""
+        return (
+            allow("sqs:SendMessage", on=self.kept.spill_arn),
+            allow("s3:PutObject", on=self._in_lake(f"{SPILL}*")),
+        )
 
     def _read_keys(self) -> iam.PolicyStatement:
         return allow("secretsmanager:GetSecretValue", on=self.kept.secret_arn)

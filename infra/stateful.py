@@ -14,10 +14,13 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from closedloop.store import schema
+from infra.spill import SPILL, spill_queue
 from infra.stage import Stage
 
 NONCURRENT_KEPT = cdk.Duration.days(30)
 ACCESS_LOGS_KEPT = cdk.Duration.days(90)
+# Longer than the queue keeps the message that names the object.
+SPILL_KEPT = cdk.Duration.days(30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,9 @@ class Kept:
     state_stream: str
     lake_bucket: str
     lake_arn: str
+    spill_url: str
+    spill_arn: str
+    spill_dead_letters_arn: str
     reports_bucket: str
     reports_arn: str
     secret_name: str
@@ -67,6 +73,8 @@ class StatefulStack(cdk.Stack):
         )
         self.access_logs = self._bucket("AccessLogs", expiration=ACCESS_LOGS_KEPT)
         self.lake = self._bucket("Lake", logs_to=self.access_logs)
+        self.lake.add_lifecycle_rule(prefix=SPILL, expiration=SPILL_KEPT)
+        self.spill, self.spill_dead_letters = spill_queue(self, self._removal)
         self.reports = self._bucket("Reports", logs_to=self.access_logs)
         self.keys = self._secret()
         self.alarm_key = self._alarm_key()
@@ -97,6 +105,9 @@ class StatefulStack(cdk.Stack):
             state_stream=export("StateStreamArn", self.state.table_stream_arn),
             lake_bucket=export("LakeName", self.lake.bucket_name),
             lake_arn=export("LakeArn", self.lake.bucket_arn),
+            spill_url=export("SpillUrl", self.spill.queue_url),
+            spill_arn=export("SpillArn", self.spill.queue_arn),
+            spill_dead_letters_arn=export("SpillDeadLettersArn", self.spill_dead_letters.queue_arn),
             reports_bucket=export("ReportsName", self.reports.bucket_name),
             reports_arn=export("ReportsArn", self.reports.bucket_arn),
             secret_name=self._secret_name,

@@ -19,6 +19,7 @@ from infra.function import Function, Plan, allow
 from infra.http_api import HttpApi
 from infra.plans import AT_ONCE, Plans
 from infra.schedules import Schedules
+from infra.spill import connect_drain
 from infra.stage import Stage
 from infra.stage_transitions import StageTransitions
 from infra.stateful import StatefulStack
@@ -52,6 +53,8 @@ class StatelessStack(cdk.Stack):
         self.api = HttpApi(self, stage, self.functions, self.alarms)
         public_url = self._public_url()
         self._add_ledger(plans.ledger(self.workflow.arn))
+        self._add([plans.drain()])
+        connect_drain(self.functions["drain_spill"], self.alarms, kept.spill_arn, kept.spill_dead_letters_arn)
         self._add(plans.workflow(public_url))
         self._add_reports(plans.reports())
         report = self.functions["report_loop"].function

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gc
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -41,6 +42,8 @@ ENVIRONMENT = {
     "PUBLIC_URL": "https://c.northwind.example",
 }
 DEALS_SECRET, OLD_DEALS_SECRET = "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0", "whsec_b2xkLXNlY3JldC1vbGQtc2VjcmV0"
+POSTMARK_BASIC = "closedloop:correct horse"
+POSTMARK = "Basic " + base64.b64encode(POSTMARK_BASIC.encode()).decode()
 PEPPER = "a pepper of the installation"
 SITES: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
     (
@@ -73,7 +76,7 @@ SITES: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
                 "postal_address": "1-2-3 Minato, Tokyo",
                 "contact": "https://www.northwind.example/contact",
             },
-            "webhooks": {"deals": ["standard"]},
+            "webhooks": {"deals": ["standard"], "email": ["postmark"]},
         },
         (SECRET_KEY,),
     ),
@@ -117,6 +120,21 @@ class Account:
             self.client("secretsmanager").delete_secret(SecretId="closedloop", ForceDeleteWithoutRecovery=True)
         else:
             self.client("dynamodb").delete_table(TableName=what)
+
+    def create(self, table: str) -> None:
+        """An empty table."""
+        key = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
+        due = [{"AttributeName": "due", "KeyType": "HASH"}, {"AttributeName": "due_at", "KeyType": "RANGE"}]
+        index = {"IndexName": "by_due", "KeySchema": due, "Projection": {"ProjectionType": "ALL"}}
+        self.client("dynamodb").create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=key,
+            GlobalSecondaryIndexes=[index],
+            AttributeDefinitions=[
+                {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "due", "due_at")
+            ],
+        )
 
     def client(self, service: str) -> Any:
         if service not in self.clients:
@@ -232,23 +250,15 @@ def declare(account: Account) -> None:
     with urlopen(Request(f"{account.url}/moto-api/reset", method="POST")):
         pass
     for table in (EVENTS, STATE):
-        key = [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}]
-        due = [{"AttributeName": "due", "KeyType": "HASH"}, {"AttributeName": "due_at", "KeyType": "RANGE"}]
-        index = {"IndexName": "by_due", "KeySchema": due, "Projection": {"ProjectionType": "ALL"}}
-        account.client("dynamodb").create_table(
-            TableName=table,
-            BillingMode="PAY_PER_REQUEST",
-            KeySchema=key,
-            GlobalSecondaryIndexes=[index],
-            AttributeDefinitions=[
-                {"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk", "due", "due_at")
-            ],
-        )
+        account.create(table)
     account.client("s3").create_bucket(Bucket=LAKE, CreateBucketConfiguration={"LocationConstraint": REGION})
     secrets = account.client("secretsmanager")
     secrets.create_secret(Name="closedloop", SecretString=json.dumps({"pepper": PEPPER}))
     secrets.create_secret(
-        Name="closedloop/sites/demo", SecretString=json.dumps({"deals_standard": [OLD_DEALS_SECRET, DEALS_SECRET]})
+        Name="closedloop/sites/demo",
+        SecretString=json.dumps(
+            {"deals_standard": [OLD_DEALS_SECRET, DEALS_SECRET], "postmark_basic": POSTMARK_BASIC}
+        ),
     )
     for words, secret_keys in SITES:
         account.state.put_site(Site.model_validate(words), secret_keys)
@@ -267,6 +277,48 @@ def clear(account: Account) -> None:
 
 def key_of(item: Mapping[str, Any]) -> tuple[str, str]:
     return item["pk"]["S"], item["sk"]["S"]
+
+
+@pytest.fixture
+def spill(account: Account, monkeypatch: pytest.MonkeyPatch) -> Iterator[Spill]:
+    """A queue for what the ledger does not take; the doors find it by their settings."""
+    queues = account.client("sqs")
+    url = queues.create_queue(QueueName="spill", Attributes={"VisibilityTimeout": "0"})["QueueUrl"]
+    monkeypatch.setenv("SPILL_QUEUE", url)
+    yield Spill(queues, url)
+    queues.delete_queue(QueueUrl=url)
+
+
+@dataclass
+class Spill:
+    """The queue of the spill, as Lambda reads it for the drain."""
+
+    queues: Any
+    url: str
+
+    def batch(self) -> dict[str, Any]:
+        """What waits, as an event of SQS; it goes on waiting."""
+        waiting: dict[str, dict[str, Any]] = {}
+        while True:
+            got = self.queues.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, VisibilityTimeout=60)
+            if "Messages" not in got:
+                break
+            waiting |= {one["MessageId"]: one for one in got["Messages"]}
+        for one in waiting.values():
+            self.queues.change_message_visibility(
+                QueueUrl=self.url, ReceiptHandle=one["ReceiptHandle"], VisibilityTimeout=0
+            )
+        self._handles = {name: one["ReceiptHandle"] for name, one in waiting.items()}
+        return {"Records": [{"messageId": name, "body": one["Body"]} for name, one in waiting.items()]}
+
+    def deliver(self, handle: Callable[[dict[str, Any], Any], dict[str, Any]], context: Any) -> list[str]:
+        """Hand all that waits to the drain, as the mapping does; the ids of what it could not do."""
+        event = self.batch()
+        again = {one["itemIdentifier"] for one in handle(event, context)["batchItemFailures"]}
+        for record in event["Records"]:
+            if record["messageId"] not in again:
+                self.queues.delete_message(QueueUrl=self.url, ReceiptHandle=self._handles[record["messageId"]])
+        return sorted(again)
 
 
 @pytest.fixture

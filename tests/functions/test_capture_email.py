@@ -79,7 +79,8 @@ def public(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
 
 
 def forget() -> None:
-    for kept in (doors._signed, doors.ledger, doors.state, doors._secrets, doors.keys, doors.boto, anymail.door):
+    ledgers = doors.ledger, doors.capture_ledger
+    for kept in (doors._signed, *ledgers, doors.state, doors._secrets, doors.keys, doors.boto, anymail.door):
         kept.cache_clear()
 
 

@@ -10,7 +10,7 @@ from closedloop.store import schema
 from infra.app import build_app
 
 TABLE = "AWS::DynamoDB::GlobalTable"
-KEPT = (TABLE, "AWS::S3::Bucket", "AWS::SecretsManager::Secret", "AWS::KMS::Key")
+KEPT = (TABLE, "AWS::S3::Bucket", "AWS::SQS::Queue", "AWS::SecretsManager::Secret", "AWS::KMS::Key")
 
 
 def resources(template: Any, kind: str) -> list[dict[str, Any]]:
@@ -67,9 +67,11 @@ def test_a_bucket_is_closed_versioned_encrypted_and_owned_by_its_owner(stateful:
         assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}, name
         assert bucket["BucketEncryption"], name
         assert bucket["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}], name
-        (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+        rule, *apart = bucket["LifecycleConfiguration"]["Rules"]
         assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}, name
         assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 30}, name
+        # What was spilled is in the table within days; the queue that names it keeps its messages for fourteen.
+        assert [(one["Prefix"], one["ExpirationInDays"]) for one in apart] == [("spill/", 30)] * ("Lake" in name)
 
 
 def test_a_bucket_refuses_whoever_comes_without_tls(stateful: Any) -> None:

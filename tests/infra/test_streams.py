@@ -11,7 +11,8 @@ from closedloop.store import schema
 
 
 def mappings(template: Any) -> list[dict[str, Any]]:
-    return list(template.of("AWS::Lambda::EventSourceMapping").values())
+    """Those of streams."""
+    return [one for one in template.of("AWS::Lambda::EventSourceMapping").values() if "StartingPosition" in one]
 
 
 def reader(template: Any, mapping: dict[str, Any]) -> str:

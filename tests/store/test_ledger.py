@@ -12,9 +12,10 @@ import pytest
 from closedloop.errors import NotDurable
 from closedloop.events.event import Door
 from closedloop.events.identifiers import deal_node, visitor_node
+from closedloop.events.packet import Packet
 from closedloop.store import schema
 from closedloop.store.calls import CallFailed, Dynamo
-from closedloop.store.ledger import FailedEvent, Ledger, subject_of
+from closedloop.store.ledger import FailedEvent, Item, Ledger, subject_of
 from tests.builders import JANE, NOW, SITE, a_deal, a_packet, a_record, minutes
 
 LAPTOP = visitor_node(SITE, "jane-laptop")
@@ -192,6 +193,69 @@ def test_what_stays_unprocessed_is_not_durable(engine: tuple[Dynamo, Any], table
     with pytest.raises(NotDurable):
         ledger.append([a_packet(a_record(f"e{number}", visitor=f"visitor-{number}")) for number in range(3)])
     assert waits == [1, 2, 3, 4]
+
+
+def visitors(count: int) -> list[Packet]:
+    return [a_packet(a_record(f"e{number}", visitor=f"visitor-{number}")) for number in range(count)]
+
+
+@pytest.mark.parametrize(("times", "taken", "spilled"), [(1000, 0, 60), (1000, 5, 35), (3, 0, 0)])
+def test_what_stays_unprocessed_is_spilled_and_nothing_else_is(
+    engine: tuple[Dynamo, Any], tables: tuple[str, str], rows: Rows, times: int, taken: int, spilled: int
+) -> None:
+    kept: list[Item] = []
+    ledger = Ledger(
+        *(LeavesUndone(engine[0], times, taken), tables[0], lambda attempt: None),
+        lambda items, why: kept.extend(items),
+    )
+    ledger.append(visitors(60))
+    assert (len(kept), len(rows(tables[0]))) == (spilled, 60 - spilled)
+    Ledger(engine[0], tables[0], lambda attempt: None).store(kept)
+    assert len(rows(tables[0])) == 60
+
+
+class Fails:
+    """Takes so many calls, then none."""
+
+    def __init__(self, dynamo: Dynamo, after: int) -> None:
+        self._dynamo, self._after = dynamo, after
+
+    def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        self._after -= 1
+        if self._after < 0:
+            raise CallFailed("ThrottlingException")
+        return self._dynamo.call(operation, parameters)
+
+
+@pytest.mark.parametrize(("after", "spilled"), [(0, 60), (1, 35), (2, 10), (3, 0)])
+def test_a_table_that_fails_in_the_middle_is_asked_no_more_and_the_rest_is_spilled(
+    engine: tuple[Dynamo, Any], tables: tuple[str, str], after: int, spilled: int
+) -> None:
+    kept: list[Item] = []
+    failing = Fails(engine[0], after)
+    Ledger(failing, tables[0], lambda attempt: None, lambda items, why: kept.extend(items)).append(visitors(60))
+    assert len(kept) == spilled
+    assert failing._after == -(spilled > 0)
+
+
+def test_a_failed_event_is_spilled_like_a_packet(engine: tuple[Dynamo, Any], tables: tuple[str, str]) -> None:
+    kept: list[Item] = []
+    ledger = Ledger(Fails(engine[0], 0), tables[0], lambda attempt: None, lambda items, why: kept.extend(items))
+    failed = FailedEvent("broken", "project_profiles", "0.1.0", NOW, b"{}")
+    ledger.fail(failed)
+    whole = Ledger(engine[0], tables[0], lambda attempt: None)
+    whole.store(kept)
+    assert list(whole.failed("2026-11-24")) == [failed]
+
+
+def test_the_sending_again_ends_when_the_time_of_a_request_is_over(engine: tuple[Dynamo, Any]) -> None:
+    kept: list[Item] = []
+    seconds, waits = iter(range(0, 100, 2)), list[int]()
+    slow = LeavesUndone(engine[0], 1000, 0)
+    Ledger(slow, "Events", waits.append, lambda items, why: kept.extend(items), lambda: float(next(seconds))).append(
+        visitors(25)
+    )
+    assert (len(kept), waits) == (25, [1])
 
 
 def test_a_table_that_is_not_there_is_not_durable(engine: tuple[Dynamo, Any]) -> None:

@@ -75,6 +75,7 @@ HEAVY = (
     "closedloop.profiles.fold",
     "closedloop.loops.flow",
     "closedloop.lake",
+    "closedloop.runtime.spill",
 )
 
 

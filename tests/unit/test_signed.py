@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,7 +15,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 
 from closedloop.store.calls import CallFailed
-from closedloop.store.signed import DYNAMODB, SECRETS, Credentials, Service, SignedClient, signature_headers
+from closedloop.store.signed import DYNAMODB, S3, SECRETS, SQS, Credentials, Service, SignedClient, signature_headers
 from tests.builders import NOW
 
 KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -26,20 +26,34 @@ KEY, SECRET = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 
 @pytest.mark.parametrize("body", [b"", b"{}", '{"TableName":"ポンプ"}'.encode(), b"\x00" * 300_000])
 @pytest.mark.parametrize("token", ["", "a/session+token=="])
-@pytest.mark.parametrize("service", [DYNAMODB, SECRETS])
+@pytest.mark.parametrize("service", [DYNAMODB, SECRETS, SQS])
 @pytest.mark.parametrize("host", ["dynamodb.eu-west-1.amazonaws.com", "127.0.0.1:8000"])
 def test_the_signature_is_botocores(
     monkeypatch: pytest.MonkeyPatch, body: bytes, token: str, service: Service, host: str
 ) -> None:
     target, content_type = f"{service.target}.PutItem", f"application/x-amz-json-{service.version}"
     ours = signature_headers(
-        Credentials(KEY, SECRET, token), service.name, "eu-west-1", host, target, content_type, body, NOW
+        *(Credentials(KEY, SECRET, token), service.name, "eu-west-1", host),
+        *({"content-type": content_type, "x-amz-target": target}, body, NOW),
     )
     monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda remove_tzinfo=True: NOW.replace(tzinfo=None))
     theirs = AWSRequest("POST", f"https://{host}/", {"Content-Type": content_type, "X-Amz-Target": target}, body)
     botocore.auth.SigV4Auth(BotocoreCredentials(KEY, SECRET, token or None), service.name, "eu-west-1").add_auth(theirs)
     assert ours["authorization"] == theirs.headers["Authorization"]
     assert ours["x-amz-date"] == theirs.headers["X-Amz-Date"]
+
+
+@pytest.mark.parametrize("token", ["", "a/session+token=="])
+def test_the_signature_of_an_object_is_botocores(monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+    monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda remove_tzinfo=True: NOW.replace(tzinfo=None))
+    host, path, body = "s3.eu-west-1.amazonaws.com", "/the-lake/spill/2026-11-24/0a-f.json", b'{"items":[]}'
+    theirs = AWSRequest("PUT", f"https://{host}{path}", {"Content-Type": "application/json"}, body)
+    botocore.auth.S3SigV4Auth(BotocoreCredentials(KEY, SECRET, token or None), "s3", "eu-west-1").add_auth(theirs)
+    stated = {"content-type": "application/json", "x-amz-content-sha256": theirs.headers["X-Amz-Content-SHA256"]}
+    ours = signature_headers(
+        Credentials(KEY, SECRET, token), S3.name, "eu-west-1", host, stated, body, NOW, "PUT", path
+    )
+    assert ours["authorization"] == theirs.headers["Authorization"]
 
 
 # The service.
@@ -260,6 +274,20 @@ def test_silence_fails_in_time_and_the_next_call_is_not_given_its_answer(api: Ap
     assert isinstance(caught.value.__cause__, TimeoutError)
     assert (len(api.requests), waits) == (4, [1, 2, 3])
     assert client.call("GetItem", {}) == {"mine": 1}
+    client.close()
+
+
+def test_no_attempt_begins_when_the_callers_time_is_over(api: Api) -> None:
+    api.answers = [THROTTLED] * 9
+    times = iter(NOW + timedelta(seconds=second) for second in range(20))
+    client = SignedClient(
+        *(DYNAMODB, "eu-west-1", f"http://127.0.0.1:{api.server_port}", lambda: Credentials(KEY, SECRET)),
+        *(lambda: next(times), lambda attempt: None),
+    )
+    with pytest.raises(CallFailed, match="ProvisionedThroughput"):
+        client.call("PutItem", {})
+    # Each attempt reads the clock twice, once for its signature: the third would begin after four seconds.
+    assert len(api.requests) == 2
     client.close()
 
 

@@ -8,11 +8,17 @@ EVENTS = "events/"
 DECISIONS = "decisions/"
 FAILED = "failed/"
 RUNS = "runs/"
+SPILL = "spill/"
 
 
 def archived(prefix: str, received: date, first: str) -> str:
     """One delivered batch: named after its first record, so a batch delivered again overwrites itself."""
     return f"{prefix}dt={received:%Y-%m-%d}/{first}.ndjson.gz"
+
+
+def spilled(received: date, name: str) -> str:
+    """What the ledger did not take and the queue could not hold."""
+    return f"{SPILL}{received:%Y-%m-%d}/{name}.json"
 
 
 def shards(run: str) -> str:

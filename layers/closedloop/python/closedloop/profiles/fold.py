@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +14,8 @@ from urllib.parse import urlsplit
 import msgspec
 
 from closedloop.events import event as names
-from closedloop.events.agents import Grade, grade_event
+from closedloop.events.agents import Evidence, Grade
+from closedloop.events.behaviour import graded
 from closedloop.events.deals import Word, fold_deal
 from closedloop.events.event import Door, Event, EventType, distinct
 from closedloop.events.sources import source_of
@@ -30,6 +32,7 @@ MOMENTS = 20
 PATHS = 200
 ATTRIBUTES = 100
 DEALS = 200
+REASONS = 10
 MOST_BYTES = 80_000
 SESSION = timedelta(minutes=30)
 EVIDENCE = {Grade.HUMAN: 1.0, Grade.LIKELY: 0.5, Grade.MACHINE: 0.0}
@@ -67,11 +70,15 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
     group = sites[facts[0].site].list_name
     strong = sorted(nodes)
     anchor = anchor_of(strong)
-    graded = [(event, _grade(event, sites[event.site])) for event in facts]
-    alive = [event for event, grade in graded if grade is not Grade.MACHINE]
+    judged = _judged(facts, sites)
+    # An opened mail alone says of nobody that they did something.
+    alive = [
+        event for event, evidence in judged
+        if evidence.grade is not Grade.MACHINE and event.name != names.EMAIL_OPENED
+    ]
     interest: dict[str, int] = {}
     engagement = 0
-    for line in _lines(graded, sites):
+    for line in _lines(judged, sites):
         if line.topic:
             interest[line.topic] = interest.get(line.topic, 0) + line.adds
         else:
@@ -100,35 +107,35 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         ),
         suppressed=_suppressed(facts),
         consent=_consent(facts),
+        machine=_machine(judged),
     )
 
 
 def ledger(events: Iterable[Event], sites: Mapping[str, Site]) -> list[Line]:
     """Every line that made the person's interest and engagement, in order of time; they sum to the profile."""
     facts = [event for event in distinct(events) if event.site in sites]
-    return list(_lines([(event, _grade(event, sites[event.site])) for event in facts], sites))
+    return list(_lines(_judged(facts, sites), sites))
 
 
-def _grade(event: Event, site: Site) -> Grade:
-    return grade_event(
-        event.name,
-        str(event.context.get("agent") or ""),
-        event.context,
-        event.properties,
-        door=event.door.value,
-        count_test_browsers=site.count_test_browsers,
-    ).grade
+def _judged(facts: list[Event], sites: Mapping[str, Site]) -> list[tuple[Event, Evidence]]:
+    return graded(facts, [name for name, site in sites.items() if site.count_test_browsers])
 
 
-def _lines(graded: list[tuple[Event, Grade]], sites: Mapping[str, Site]) -> Iterator[Line]:
+def _machine(judged: Iterable[tuple[Event, Evidence]]) -> dict[str, int]:
+    """How many events a machine made in this person's name, by the reason why we say so."""
+    reasons = Counter(evidence.reason for _, evidence in judged if evidence.grade is Grade.MACHINE)
+    return dict(sorted(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:REASONS]))
+
+
+def _lines(judged: list[tuple[Event, Evidence]], sites: Mapping[str, Site]) -> Iterator[Line]:
     """What each event adds to interest and to engagement.
 
     The k-th page of a topic in one session counts 1/k, so that reloading is no interest.
     """
     sessions: dict[tuple[str, str], tuple[datetime, int]] = {}
-    for event, grade in graded:
+    for event, evidence in judged:
         site = sites[event.site]
-        points = _points(event, site) * EVIDENCE[grade]
+        points = _points(event, site) * EVIDENCE[evidence.grade]
         if not points:
             continue
         topic, what = _topic(event, site), event.name or _path(event) or event.type.value

@@ -92,7 +92,8 @@ class Profile:
     """What the events say of a person now.
 
     Shapes: `interest` and `engagement` are forward-decay sums (see interest.py); `attributes` never hold contact
-    data; `suppressed` is the reason why this person gets no mail, empty when they may.
+    data; `suppressed` is the reason why this person gets no mail, empty when they may; `machine` counts the events that
+    a machine made, by the reason of their grade.
     Units: `fit` from 0 to 100; times are ISO texts in UTC.
     """
 
@@ -114,6 +115,7 @@ class Profile:
     active_days: int = 0
     suppressed: str = ""
     consent: Mapping[str, str] = field(default_factory=dict)
+    machine: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def anchor(self) -> str:

@@ -14,8 +14,8 @@ from closedloop.errors import NotDurable, ReportFailed
 from closedloop.events.times import iso
 from closedloop.runtime import clock, settings
 from closedloop.store.calls import CallFailed, Dynamo
-from closedloop.store.ledger import FailedEvent, Ledger
-from closedloop.store.signed import DYNAMODB, SECRETS, Credentials, Service, SignedClient
+from closedloop.store.ledger import FailedEvent, Item, Ledger
+from closedloop.store.signed import BUDGET_S, DYNAMODB, SECRETS, Credentials, Service, SignedClient
 
 if TYPE_CHECKING:
     from closedloop.capture.flow import Doors
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 FRESH_S = 60.0
 SECRET_FRESH_S = 300.0
+SPILL_BUDGET_S = 1.0
 CODE_VERSION = "0.1.0"
 
 
@@ -42,14 +43,14 @@ def _credentials() -> Credentials:
 
 
 @cache
-def _signed(service: Service) -> SignedClient:
+def _signed(service: Service, budget_s: float = BUDGET_S) -> SignedClient:
     env = os.environ
     region = env.get("AWS_REGION") or env.get("AWS_DEFAULT_REGION") or "us-east-1"
     endpoint = (
         env.get(f"AWS_ENDPOINT_URL_{service.name.upper()}") or env.get("AWS_ENDPOINT_URL")
         or f"https://{service.name}.{region}.amazonaws.com"
     )
-    return SignedClient(service, region, endpoint, _credentials, clock.now, clock.wait)
+    return SignedClient(service, region, endpoint, _credentials, clock.now, clock.wait, budget_s=budget_s)
 
 
 def _caller(service: Service) -> Dynamo:
@@ -69,6 +70,23 @@ def dynamo() -> Dynamo:
 @cache
 def ledger() -> Ledger:
     return Ledger(dynamo(), settings.settings()[settings.EVENTS_TABLE], clock.wait)
+
+
+@cache
+def capture_ledger() -> Ledger:
+    """The ledger as the doors of capture write to it: what it does not take now is spilled."""
+    return Ledger(dynamo(), settings.settings()[settings.EVENTS_TABLE], clock.wait, _spill, time.monotonic)
+
+
+def _spill(items: Sequence[Item], why: str) -> None:
+    from closedloop.runtime import spill
+
+    spill.keep(items, why)
+
+
+def spilling(service: Service) -> SignedClient:
+    """A service of the spill, in the little time that a door has left."""
+    return _signed(service, SPILL_BUDGET_S)
 
 
 @cache
@@ -177,14 +195,15 @@ def keys() -> CachedKeys:
 def fail(site: str, door: str, bad: Sequence[Bad], received: datetime) -> None:
     """Keep the bytes of events that cannot be used, with the reason."""
     for one in bad:
-        ledger().fail(FailedEvent(f"{site}: {one.reason}", f"capture_{door}", CODE_VERSION, received, one.payload))
+        reason = f"{site}: {one.reason}"
+        capture_ledger().fail(FailedEvent(reason, f"capture_{door}", CODE_VERSION, received, one.payload))
 
 
 def capture() -> Doors:
     """What a capture function is handed."""
     from closedloop.capture.flow import Doors
 
-    return Doors(keys=keys(), facts=ledger(), fail=fail, pepper=pepper(), now=clock.now, new_id=clock.new_id)
+    return Doors(keys=keys(), facts=capture_ledger(), fail=fail, pepper=pepper(), now=clock.now, new_id=clock.new_id)
 
 
 # boto3, for the services that the capture path does not need.

@@ -19,7 +19,11 @@ from closedloop.store import schema
 from closedloop.store.calls import CallFailed, Dynamo, binary
 
 BATCH = 25
+# How often what DynamoDB leaves undone of one batch is sent again, and how long a request may try in all.
 ROUNDS = 5
+BUDGET_S = 3.0
+
+Item = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,36 +52,57 @@ def subject_of(node: str) -> str:
 class Ledger:
     """Appends packets and reads them back by subject.
 
+    Shapes: `spill` keeps items durably elsewhere when the table does not take them now; without it they are refused.
+    Units: `clock` in seconds.
     Errors: NotDurable when the facts could not be stored; CallFailed on reading.
     """
 
-    def __init__(self, dynamo: Dynamo, table: str, wait: Callable[[int], None]) -> None:
+    def __init__(
+        self, dynamo: Dynamo, table: str, wait: Callable[[int], None],
+        spill: Callable[[Sequence[Item], str], None] | None = None, clock: Callable[[], float] = lambda: 0.0,
+    ) -> None:
         self._dynamo = dynamo
         self._table = table
         self._wait = wait
+        self._spill = spill
+        self._clock = clock
 
     def append(self, packets: Sequence[Packet]) -> None:
         """Store packets durably, in one call for up to 25 of them."""
-        try:
-            if len(packets) == 1:
-                self._dynamo.call("PutItem", {"TableName": self._table, "Item": packet_item(packets[0])})
-                return
-            for start in range(0, len(packets), BATCH):
-                self._write([packet_item(packet) for packet in packets[start : start + BATCH]])
-        except CallFailed as error:
-            raise NotDurable(f"the ledger did not take the packets: {error.code}") from error
+        self.store([packet_item(packet) for packet in packets])
 
-    def _write(self, items: list[dict[str, Any]]) -> None:
+    def store(self, items: Sequence[Item]) -> None:
+        """Store items durably; whatever the table has not taken when it fails, or when time is over, is spilled."""
         # BatchWriteItem refuses the same key twice; the same request repeated within itself is one packet.
-        unique = {(item[schema.PK]["S"], item[schema.SK]["S"]): item for item in items}
-        left = {self._table: [{"PutRequest": {"Item": item}} for item in unique.values()]}
-        for attempt in range(ROUNDS):
+        left = list({(item[schema.PK]["S"], item[schema.SK]["S"]): item for item in items}.values())
+        began, attempt = self._clock(), 0
+        while left:
+            try:
+                undone = self._put(left[:BATCH])
+            except CallFailed as error:
+                self._put_elsewhere(left, error.code, error)
+                return
+            left = [*undone, *left[BATCH:]]
+            attempt = attempt + 1 if undone else 0
+            if left and (attempt == ROUNDS or self._clock() - began > BUDGET_S):
+                self._put_elsewhere(left, "UnprocessedItems")
+                return
             if attempt:
                 self._wait(attempt)
-            left = self._dynamo.call("BatchWriteItem", {"RequestItems": left}).get("UnprocessedItems") or {}
-            if not left:
-                return
-        raise NotDurable(f"the ledger left {len(left[self._table])} packets unprocessed")
+
+    def _put(self, items: Sequence[Item]) -> list[Item]:
+        """Write up to 25 items; those that DynamoDB left undone."""
+        if len(items) == 1:
+            self._dynamo.call("PutItem", {"TableName": self._table, "Item": items[0]})
+            return []
+        puts = {self._table: [{"PutRequest": {"Item": item}} for item in items]}
+        undone = self._dynamo.call("BatchWriteItem", {"RequestItems": puts}).get("UnprocessedItems") or {}
+        return [one["PutRequest"]["Item"] for one in undone.get(self._table, ())]
+
+    def _put_elsewhere(self, items: Sequence[Item], why: str, cause: Exception | None = None) -> None:
+        if self._spill is None:
+            raise NotDurable(f"the ledger did not take {len(items)} items: {why}") from cause
+        self._spill(items, why)
 
     def packets(self, node: str) -> Iterator[Packet]:
         """Every packet of a node, in order of receipt, as it is at this moment.
@@ -133,10 +158,7 @@ class Ledger:
             schema.BODY: {"B": failed.payload[:350_000]},
             schema.TTL: {"N": str(int((failed.received_at + schema.FAILED_TTL).timestamp()))},
         }
-        try:
-            self._dynamo.call("PutItem", {"TableName": self._table, "Item": item})
-        except CallFailed as error:
-            raise NotDurable(f"the failed event could not be kept: {error.code}") from error
+        self.store([item])
 
     def failed(self, day: str) -> Iterator[FailedEvent]:
         """What failed on a day, as 2026-11-24."""
