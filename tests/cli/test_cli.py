@@ -316,13 +316,13 @@ def test_a_region_that_no_phone_number_has_is_named_with_its_line(cloud: Cloud, 
 def test_one_sites_key_is_never_anothers(cloud: Cloud, run: Run) -> None:
     run("site", "apply", SITE)
     said = run("site", "apply", a_file("rival.yaml", SITE.read_text().replace("site: demo", "site: rival")))
-    assert (said.status, said.err) == (2, "rival.yaml:4: write_key: this key is site demo's; make another\n")
+    assert (said.status, said.err) == (2, "rival.yaml:4:1: write_key: this key is site demo's; make another\n")
 
 
 def test_a_time_zone_that_does_not_exist_is_refused_with_its_line(cloud: Cloud, run: Run) -> None:
     said = run("site", "apply", a_file("demo.yaml", SITE.read_text().replace("Asia/Tokyo", "Asia/Tokio")))
     assert said.status == 2
-    assert said.err == "demo.yaml:8: time_zone: expected a time zone, such as Asia/Tokyo, found 'Asia/Tokio'\n"
+    assert said.err == "demo.yaml:8:1: time_zone: expected a time zone, such as Asia/Tokyo, found 'Asia/Tokio'\n"
 
 
 def test_the_senders_domain_is_made_known_to_ses_and_its_records_are_named(cloud: Cloud, run: Run) -> None:
@@ -368,7 +368,7 @@ def test_a_site_is_applied_even_when_ses_does_not_answer(
 def test_a_loop_needs_its_sites_first(cloud: Cloud, run: Run) -> None:
     said = run("loop", "apply", LOOP)
     assert (said.status, said.out) == (2, "")
-    assert said.err == f"{LOOP}:3: sites: no site 'demo' is known; apply its file first\n"
+    assert said.err == f"{LOOP}:3:9: sites: no site 'demo' is known; apply its file first\n"
 
 
 def test_everybody_is_due_for_a_decision_when_a_loop_has_changed(applied: Cloud, run: Run) -> None:
@@ -398,7 +398,7 @@ def test_a_bad_loop_is_refused_with_file_and_line_and_nothing_is_written(
         zip(text.splitlines(), [*LOOP.read_text().splitlines(), ""], strict=False), 1) if new != old)
     said = run("loop", "apply", a_file("bad.yaml", text))
     assert (said.status, said.out) == (2, "")
-    assert said.err.startswith(f"bad.yaml:{line if 'topic' in change[0] else line + 1}: ")
+    assert said.err.startswith(f"bad.yaml:{line if 'topic' in change[0] else line + 1}:")
     assert "; did you mean " in said.err
     assert applied.items(STATE) == before
 
@@ -816,4 +816,4 @@ def test_colours_are_left_out_when_nobody_wants_them(cloud: Cloud, run: Run, mon
 
 def test_a_file_that_is_no_text_is_refused_with_its_line(cloud: Cloud, run: Run) -> None:
     said = run("site", "apply", a_file("demo.yaml", b"site: demo\ntitle: \x83\x7c\x83\x93\x83\x76\n"))
-    assert (said.status, said.err) == (2, "demo.yaml:2: expected UTF-8 text; save the file as UTF-8\n")
+    assert (said.status, said.err) == (2, "demo.yaml:2:8: expected UTF-8 text; save the file as UTF-8\n")

@@ -60,11 +60,11 @@ def test_a_bad_file_is_refused_with_line_and_words(path: Path) -> None:
     assert f"{refused.value}\n" == path.with_suffix(".expected").read_text()
 
 
-def test_there_are_many_bad_files_and_none_is_blamed_without_a_line() -> None:
+def test_there_are_many_bad_files_and_none_is_blamed_without_line_and_column() -> None:
     assert len(VECTORS) >= 20
     for path in VECTORS:
         for line in path.with_suffix(".expected").read_text().splitlines():
-            assert re.match(rf"{re.escape(path.name)}:[1-9]\d*: \S", line), line
+            assert re.match(rf"{re.escape(path.name)}:[1-9]\d*:[1-9]\d*: \S", line), line
 
 
 # Words of the libraries below that mean nothing to whoever wrote the file.
@@ -139,7 +139,7 @@ def test_a_very_large_file_is_refused_before_it_is_read() -> None:
 def test_a_bomb_of_aliases_is_refused_at_its_first_anchor() -> None:
     bomb = "a: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 20))
     told = problems_of(bomb, Site)
-    assert told == "a.yaml:1: anchors (&name) are not allowed; write the value out where it is needed"
+    assert told == "a.yaml:1:4: anchors (&name) are not allowed; write the value out where it is needed"
 
 
 def test_every_problem_of_a_file_is_told_at_once() -> None:
@@ -156,7 +156,7 @@ def test_a_file_without_the_sender_that_mails_need_is_refused_with_the_line_of_t
     document = Document((EXAMPLES / "loops/autumn-pumps.yaml").read_bytes(), "autumn-pumps.yaml")
     lines = (EXAMPLES / "loops/autumn-pumps.yaml").read_text().splitlines()
     told = problems_with(document.read_as(Loop), {"demo": site}, document)
-    assert [(lines[line - 1].strip(), text) for line, text in told] == [
+    assert [(lines[line - 1].strip(), text) for line, _, text in told] == [
         ("- {metric: new_persons_with_fit, target: 150, by: 2027-03-31, fit: 60}",
          "metric: no site of the loop has target_attributes, so nobody has any fit"),
         ("mail:", "mail: site demo has no mail_sender, and mails leave in its name"),
@@ -168,7 +168,7 @@ def test_sites_of_a_loop_share_one_customer_list() -> None:
     text = (EXAMPLES / "loops/autumn-pumps.yaml").read_text().replace("sites: [demo]", "sites:\n  - demo\n  - other")
     document = Document(text, "autumn-pumps.yaml")
     assert problems_with(document.read_as(Loop), the_sites("demo", "other"), document) == (
-        (5, "sites: other shares no customer list with demo; give both the same group"),
+        (5, 5, "sites: other shares no customer list with demo; give both the same group"),
     )
 
 
@@ -198,8 +198,9 @@ WRITTEN = st.text(alphabet="ab:-#'\"|>[]{}&*!%@`,?~ \t\n0.1_on\u3042\\\x07", max
 def test_whatever_is_written_is_read_or_refused_with_a_reason(text: str | bytes, model: type[Any]) -> None:
     with pytest.raises(BadDefinition) as refused:
         Document(text, "a.yaml").read_as(model)
-    for line, words in refused.value.problems:
+    for line, column, words in refused.value.problems:
         assert line >= 0
+        assert column >= 0
         assert words
 
 
@@ -222,7 +223,8 @@ def test_whatever_shape_a_part_has_its_problems_have_words(part: object, name: s
     changed = f"{text[:start.start()]}{name}: {json.dumps(part)}\n{text[start.end():]}"
     with pytest.raises(BadDefinition) as refused:
         Document(changed, "a.yaml").read_as(Loop)
-    for line, words in refused.value.problems:
+    for line, column, words in refused.value.problems:
         assert line > 0
+        assert column > 0
         assert "Input should" not in words
         assert "{" not in words.replace("{ ", "")

@@ -77,13 +77,14 @@ class NotFound(Refused):
 class BadDefinition(Refused):
     """A site or loop file says something it cannot mean; the owner must correct the lines named.
 
-    Shapes: each problem is a line number, counted from 1 (0 when no line can be named), and one sentence.
+    Shapes: each problem is a line and a column, counted from 1 (0 where none can be named), and one sentence.
     """
 
-    def __init__(self, file: str, problems: tuple[tuple[int, str], ...]) -> None:
+    def __init__(self, file: str, problems: tuple[tuple[int, int, str], ...]) -> None:
         self.file = file
         self.problems = problems
-        super().__init__("\n".join(f"{file}:{line}: {text}" if line else f"{file}: {text}" for line, text in problems))
+        places = (":".join(str(part) for part in (file, line, column) if part) for line, column, _ in problems)
+        super().__init__("\n".join(f"{place}: {text}" for place, (*_, text) in zip(places, problems, strict=True)))
 
 
 class MissingSetting(ClosedLoopError):

@@ -49,22 +49,23 @@ def apply(
         console.out().print(f"No form is checked by Turnstile yet: its secret is not set. Set it: {hint}")
 
 
-def _problems_with(site: Site, document: Document) -> tuple[tuple[int, str], ...]:
+def _problems_with(site: Site, document: Document) -> tuple[tuple[int, int, str], ...]:
     """What the file says that cannot be true beside the other sites, or of this world."""
     problems = []
     owner = doors.state().site_of_key(key_hash(site.write_key))
     if owner is not None and owner[0].site != site.site:
-        problems.append((document.line(("write_key",)), f"write_key: this key is site {owner[0].site}'s; make another"))
+        text = f"write_key: this key is site {owner[0].site}'s; make another"
+        problems.append((*document.at(("write_key",)), text))
     try:
         ZoneInfo(site.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         text = f"time_zone: expected a time zone, such as Asia/Tokyo, found '{site.time_zone}'"
-        problems.append((document.line(("time_zone",)), text))
+        problems.append((*document.at(("time_zone",)), text))
     from phonenumbers import SUPPORTED_REGIONS
 
     if site.region not in SUPPORTED_REGIONS:
         text = f"region: expected a country by its two letters, such as JP, found '{site.region}'"
-        problems.append((document.line(("region",)), text))
+        problems.append((*document.at(("region",)), text))
     return tuple(sorted(problems))
 
 

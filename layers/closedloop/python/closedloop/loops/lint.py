@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 ALWAYS = ("email", "first_name", "link", "unsubscribe_link")
 
 
-def problems_with(loop: Loop, sites: Mapping[str, Site], document: Document) -> tuple[tuple[int, str], ...]:
-    """Everything in a loop's file that does not fit its sites, each with its line.
+def problems_with(loop: Loop, sites: Mapping[str, Site], document: Document) -> tuple[tuple[int, int, str], ...]:
+    """Everything in a loop's file that does not fit its sites, each with its line and column.
 
     Shapes: `sites` are those known by name; a site of the loop that is missing there is a problem itself.
     """
@@ -27,8 +27,11 @@ def problems_with(loop: Loop, sites: Mapping[str, Site], document: Document) -> 
     known = [sites[name] for name in loop.sites if name in sites]
     if known:
         problems += [*_topics(loop, known), *_wanted(loop, known), *_mails(loop, known)]
-    found = {(document.line(place), f"{_name(place)}: {text}") for place, text in problems}
-    found |= {(document.line(place, line), f"{_name(place)}: {text}") for place, line, text in _templates(loop, known)}
+    found = {(*document.at(place), f"{_name(place)}: {text}") for place, text in problems}
+    found |= {
+        (*document.at(place, line, word), f"{_name(place)}: {text}")
+        for place, line, word, text in _templates(loop, known)
+    }
     return tuple(sorted(found))
 
 
@@ -83,8 +86,8 @@ def _mails(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
             yield (*place, "link"), f"expected a page, by https, of {listed(hosts)}, found {mail.link!r}"
 
 
-def _templates(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, int, str]]:
-    """What is wrong inside a mail's texts: the place of the text, and the line in it."""
+def _templates(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, int, str, str]]:
+    """What is wrong inside a mail's texts: the place of the text, the line in it and the word."""
     fields = {field.kept_as for site in sites for form in site.forms.values() for field in form.fields}
     wanted = {target.attribute for site in sites for target in site.target_attributes}
     known = sorted({*ALWAYS, *fields, *wanted})
@@ -93,12 +96,12 @@ def _templates(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, int, str]
             try:
                 used = variables(getattr(mail, name))
             except NotATemplate as error:
-                yield (*place, name), error.line, str(error)
+                yield (*place, name), error.line, "", str(error)
                 continue
             for variable, line in used:
                 near = "" if variable in known else did_you_mean(variable, known)
                 if near:
-                    yield (*place, name), line, f"nothing is called {variable}{near}"
+                    yield (*place, name), line, variable, f"nothing is called {variable}{near}"
 
 
 def conditions(loop: Loop) -> Iterator[tuple[Place, Condition]]:

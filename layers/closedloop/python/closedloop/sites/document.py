@@ -1,4 +1,4 @@
-"""Reads a definition file: YAML 1.2, checked against its model, with errors that name file and line.
+"""Reads a definition file: YAML 1.2, checked against its model, with errors that name file, line and column.
 
 Of YAML's values only those of its core schema are read: `on`, `no`, `1_000` and 2026-09-01 are words, as in the file.
 Source: YAML 1.2.2, chapter 10.3, core schema.
@@ -34,16 +34,17 @@ INFINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 
 class Document:
-    """A definition file as read: its values, and the line on which each of them stands.
+    """A definition file as read: its values, and where each of them stands.
 
     Errors: BadDefinition when it is no text, no YAML or too large, holds an alias or tag, or gives a name twice.
     """
 
     def __init__(self, content: str | bytes, file: str) -> None:
         self.file = file
-        self._lines: dict[Place, int] = {}
+        self._places: dict[Place, tuple[int, int]] = {}
         self._blocks: set[Place] = set()
         text = self._text(content)
+        self._text_lines = text.splitlines()
         # ruamel is not in the functions' layers: only commands read files.
         from ruamel.yaml import YAML
         from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -55,35 +56,37 @@ class Document:
         except (YAMLError, ValueError) as error:
             # ruamel's reader names a sign that no YAML may hold, and how far from the start it is.
             at = getattr(error, "position", 0)
-            line = text[:at].count("\n") + 1 if isinstance(at, int) else 0
-            raise self._bad(line, "there is a sign here that text cannot hold; write the line again") from error
+            before = text[:at] if isinstance(at, int) else ""
+            line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+            raise self._bad(line, column, "there is a sign here that text cannot hold; write the line again") from error
 
-    def _bad(self, line: int, text: str) -> BadDefinition:
-        return BadDefinition(self.file, ((line, text),))
+    def _bad(self, line: int, column: int, text: str) -> BadDefinition:
+        return BadDefinition(self.file, ((line, column, text),))
 
     def _text(self, content: str | bytes) -> str:
         if len(content) > LARGEST:
-            raise self._bad(0, f"expected at most {LARGEST // 1000} KB, found {-(-len(content) // 1000)} KB")
+            raise self._bad(0, 0, f"expected at most {LARGEST // 1000} KB, found {-(-len(content) // 1000)} KB")
         if isinstance(content, str):
             return content.removeprefix("\ufeff")
         try:
             return content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line = content[: error.start].count(b"\n") + 1
-            raise self._bad(line, "expected UTF-8 text; save the file as UTF-8") from error
+            column = len(content[: error.start].rpartition(b"\n")[2].decode()) + 1
+            raise self._bad(line, column, "expected UTF-8 text; save the file as UTF-8") from error
 
     def _document(self, events: Iterator[Any]) -> Any:
         next(events)
         first = next(events)
         if not hasattr(first, "version"):
-            raise self._bad(1, "the file is empty; expected names and values, such as title: My site")
+            raise self._bad(1, 1, "the file is empty; expected names and values, such as title: My site")
         if first.version or first.tags:
-            raise self._bad(1, "lines that begin with % are not allowed; a file is read as YAML 1.2")
+            raise self._bad(1, 1, "lines that begin with % are not allowed; a file is read as YAML 1.2")
         values = self._value((), next(events), events)
         next(events)
         after = next(events)
         if hasattr(after, "version"):
-            raise self._bad(after.start_mark.line + 1, "a second document begins here; a file holds one")
+            raise self._bad(*_at(after.start_mark), "a second document begins here; a file holds one")
         return values
 
     def _value(self, place: Place, event: Any, events: Iterator[Any]) -> Any:
@@ -91,16 +94,16 @@ class Document:
 
         Source: ruamel.yaml's events: scalars, and starts and ends of sequences and mappings.
         """
-        kind, line = type(event).__name__, event.start_mark.line + 1
-        self._lines.setdefault(place, line)
+        kind, at = type(event).__name__, _at(event.start_mark)
+        self._places.setdefault(place, at)
         if kind == "AliasEvent":
-            raise self._bad(line, "aliases (*name) are not allowed; write the value out")
+            raise self._bad(*at, "aliases (*name) are not allowed; write the value out")
         if event.anchor is not None:
-            raise self._bad(line, "anchors (&name) are not allowed; write the value out where it is needed")
+            raise self._bad(*at, "anchors (&name) are not allowed; write the value out where it is needed")
         if event.tag is not None:
-            raise self._bad(line, f"tags ({event.tag}) are not allowed; write the plain value")
+            raise self._bad(*at, f"tags ({event.tag}) are not allowed; write the plain value")
         if len(place) > DEEPEST:
-            raise self._bad(line, f"this is nested deeper than {DEEPEST} levels")
+            raise self._bad(*at, f"this is nested deeper than {DEEPEST} levels")
         if kind == "ScalarEvent":
             if event.style in ("|", ">"):
                 self._blocks.add(place)
@@ -115,24 +118,29 @@ class Document:
     def _mapping(self, place: Place, events: Iterator[Any]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         while type(key := next(events)).__name__ != "MappingEndEvent":
-            line = key.start_mark.line + 1
+            at = _at(key.start_mark)
             if type(key).__name__ != "ScalarEvent" or key.anchor is not None or key.tag is not None or not key.value:
-                raise self._bad(line, "expected a plain name before the colon")
+                raise self._bad(*at, "expected a plain name before the colon")
             if key.value in values:
-                first = self._lines[*place, key.value]
-                raise self._bad(line, f"{key.value} is given twice; the first time on line {first}")
-            self._lines[*place, key.value] = line
+                first, _ = self._places[*place, key.value]
+                raise self._bad(*at, f"{key.value} is given twice; the first time on line {first}")
+            self._places[*place, key.value] = at
             values[key.value] = self._value((*place, key.value), next(events), events)
         return values
 
-    def line(self, place: Place, inside: int = 0) -> int:
-        """The line of the value at a place, or of the nearest thing around it.
+    def at(self, place: Place, inside: int = 0, word: str = "") -> tuple[int, int]:
+        """Line and column of what stands at a place, its name where it has one, or of the nearest thing around it.
 
-        Shapes: `inside` counts the lines of a text from 1; a text of several lines begins below its name.
+        Shapes: `inside` counts the lines of a text from 1; a text of several lines begins below its name, and the
+        column is then that of `word` in it.
         """
         near = (place[:size] for size in range(len(place), 0, -1))
-        line = next((self._lines[one] for one in near if one in self._lines), 1)
-        return line + inside if place in self._blocks else line
+        line, column = next((self._places[one] for one in near if one in self._places), (1, 1))
+        if place not in self._blocks or not inside:
+            return line, column
+        words = self._text_lines[line + inside - 1] if line + inside <= len(self._text_lines) else ""
+        found = re.search(rf"\b{re.escape(word)}\b" if word else r"\S", words)
+        return line + inside, found.start() + 1 if found else 1
 
     def read_as(self, model: type[Model]) -> Model:
         """The document as the definition it claims to be.
@@ -140,7 +148,7 @@ class Document:
         Errors: BadDefinition with every problem found, each with its line and what was expected.
         """
         if not isinstance(self.values, dict):
-            raise self._bad(1, f"expected names and values, such as title: My site, found {_shown(self.values)}")
+            raise self._bad(1, 1, f"expected names and values, such as title: My site, found {_shown(self.values)}")
         try:
             return model.model_validate(self.values)
         except ValidationError as error:
@@ -148,7 +156,7 @@ class Document:
             details = error.errors(include_url=False)
             meant = {(*_place(one)[:-1], _meant(one, schema)) for one in details if one["type"] == "extra_forbidden"}
             found = {
-                (self.line(_place(one)), _sentence(one, schema)) for one in details
+                (*self.at(_place(one)), _sentence(one, schema)) for one in details
                 if not (one["type"] == "missing" and _place(one) in meant) and not _follows(one)
             }
             raise BadDefinition(self.file, tuple(sorted(found))) from error
@@ -170,33 +178,38 @@ def _plain(word: str) -> Any:
     return word
 
 
-def _spoken(error: Any) -> tuple[int, str]:
+def _at(mark: Any) -> tuple[int, int]:
+    """Where one of ruamel's marks stands, counted from 1."""
+    return (mark.line + 1, mark.column + 1) if mark else (0, 0)
+
+
+def _spoken(error: Any) -> tuple[int, int, str]:
     """What ruamel stumbled over, as somebody would say it who writes plans and not programs."""
     problem, context = str(error.problem or ""), str(error.context or "")
     mark = error.problem_mark or error.context_mark
-    opened = error.context_mark or mark
-    line = mark.line + 1 if mark else 0
+    opened = _at(error.context_mark or mark)
+    here = _at(mark)
     if "'\\t'" in problem or "tab" in problem.lower():
-        return line, "a tab stands here; indent with spaces"
+        return *here, "a tab stands here; indent with spaces"
     if "quoted scalar" in context and "end of" in problem:
-        return opened.line + 1, "a quote that opens here is never closed"
+        return *opened, "a quote that opens here is never closed"
     if "flow" in context:
-        return opened.line + 1, "a bracket opens here; expected values with commas between, and a bracket that closes"
+        return *opened, "a bracket opens here; expected values with commas between, and a bracket that closes"
     if "mapping values are not allowed" in problem:
-        return line, "a colon does not fit here; put a value that holds one in quotes, or look at the line above"
+        return *here, "a colon does not fit here; put a value that holds one in quotes, or look at the line above"
     if "sequence entries are not allowed" in problem:
-        return line, "an entry of a list (- ...) begins on a line of its own"
+        return *here, "an entry of a list (- ...) begins on a line of its own"
     if "escape" in problem:
-        return line, "a backslash in double quotes begins a special sign; use single quotes"
+        return *here, "a backslash in double quotes begins a special sign; use single quotes"
     if "<scalar>" in problem:
-        return line, "something follows where the value has ended; put the whole value in quotes"
+        return *here, "something follows where the value has ended; put the whole value in quotes"
     if "could not find expected ':'" in problem:
-        return opened.line + 1, "expected name: value, with a colon and a space"
+        return *opened, "expected name: value, with a colon and a space"
     if "expected <block end>" in problem or "did not find expected" in problem:
-        return line, "this line is indented otherwise than those that it belongs to"
+        return *here, "this line is indented otherwise than those that it belongs to"
     if "cannot start any token" in problem:
-        return line, "a value that begins with this sign needs quotes"
-    return line, f"cannot be read as YAML: {problem or context}"
+        return *here, "a value that begins with this sign needs quotes"
+    return *here, f"cannot be read as YAML: {problem or context}"
 
 
 def _place(detail: ErrorDetails) -> Place:
