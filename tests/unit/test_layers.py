@@ -36,7 +36,7 @@ def test_every_package_stands_on_a_floor() -> None:
 @pytest.mark.parametrize("feature", FEATURES)
 def test_a_features_pure_modules_bring_no_service_with_them(feature: str) -> None:
     house = Path("layers/closedloop/python")
-    files = (path for path in (house / "closedloop" / feature).glob("*.py") if path.stem != "__init__")
+    files = (path for path in (house / "closedloop" / feature).rglob("*.py") if path.stem != "__init__")
     modules = sorted(".".join(path.relative_to(house).with_suffix("").parts) for path in files)
     asked = f"import sys, {', '.join(modules)}; print([n for n in {FOREIGN!r} if n in sys.modules])"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)

@@ -22,6 +22,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, Valida
 from pydantic_core import from_json
 
 from closedloop.errors import BadShape, TooLarge
+from closedloop.events.event import ORDERS
 from closedloop.events.identifiers import Hasher, legal, safe
 from closedloop.events.packet import Entry
 from closedloop.events.times import effective, iso
@@ -352,7 +353,14 @@ def record(
     if original is not None:
         entry["original"] = iso(original)
     clear = {identifiers[0]: contact} if identifiers and contact else {}
-    return _subject(site.site, visitor, identifiers, entry["id"], received), entry, clear
+    subject = _subject(site.site, visitor, identifiers, entry["id"], received)
+    if sender.may_backfill and event.event in ORDERS and event.type == "track" and (visitor or identifiers):
+        # Only a server tells orders, so no page waits for what they need.
+        from closedloop.capture.orders import book
+
+        booked = book(entry, site)
+        subject = booked if identifiers else subject
+    return subject, entry, clear
 
 
 def _kept(value: Any) -> Any:

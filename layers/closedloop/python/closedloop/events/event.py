@@ -54,6 +54,7 @@ ORDER_COMPLETED = "Order Completed"
 ORDER_UPDATED = "Order Updated"
 ORDER_CANCELLED = "Order Cancelled"
 ORDER_REFUNDED = "Order Refunded"
+ORDERS = frozenset((ORDER_COMPLETED, ORDER_UPDATED, ORDER_CANCELLED, ORDER_REFUNDED))
 COST_REPORTED = "Campaign Cost Reported"
 CONSENT_CONFIRMED = "Consent Confirmed"
 # A consent that the address still has to confirm by the mail that we sent there.

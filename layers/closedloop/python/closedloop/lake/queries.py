@@ -60,7 +60,7 @@ SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') 
        coalesce(late, false) AS late, coalesce(channel, '') AS channel, coalesce(medium, '') AS medium,
        coalesce(source, '') AS source, coalesce(campaign, '') AS utm_campaign, coalesce(grade, '') AS grade,
        amount_minor, coalesce(currency, '') AS currency,
-       coalesce(json_extract_string(properties, '$.open') = 'true', false) AS deal_is_open,
+       coalesce(json_extract_string(properties, '$.stage_is_open') = 'true', false) AS deal_is_open,
        coalesce(json_extract_string(properties, '$.form'), '') AS form,
        coalesce(json_extract_string(properties, '$.campaign'), '') AS told_campaign,
        coalesce(json_extract_string(properties, '$.loop'), '') AS of_loop,

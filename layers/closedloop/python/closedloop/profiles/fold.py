@@ -247,7 +247,7 @@ def _deals(events: Iterable[Event]) -> dict[str, DealState]:
             amount = told.get("amount_minor")
             said.setdefault(f"{event.site}/{event.deal}", []).append(Word(
                 event.occurred_at, event.id, event.name, amount if isinstance(amount, int) else None,
-                str(told.get("currency") or ""), told.get("open") is True,
+                str(told.get("currency") or ""), told.get("stage_is_open") is True,
             ))
     deals = {
         name: DealState(

@@ -1,0 +1,1 @@
+"""What each CRM sends, and how it shows who it is."""
