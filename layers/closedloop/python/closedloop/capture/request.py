@@ -50,8 +50,14 @@ def as_json(status: int, content: Mapping[str, Any], headers: Mapping[str, str] 
 
 
 def refusal(error: Refused) -> Answer:
-    """What the sender must change, in one sentence."""
-    return as_json(error.status, {"success": False, "error": type(error).__name__, "reason": error.reason})
+    """What the sender must change, in one sentence.
+
+    Shapes: `code` and `message` are the words that the clients of Segment and RudderStack look for; the latter's for
+    Python takes a refusal without them for a fault of the network, and repeats it.
+    """
+    name = type(error).__name__
+    content = {"success": False, "error": name, "reason": error.reason, "code": name, "message": error.reason}
+    return as_json(error.status, content)
 
 
 def later(error: TryAgain) -> Answer:
