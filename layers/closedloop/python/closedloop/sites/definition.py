@@ -1,48 +1,47 @@
-"""What an owner declares of one site: keys, origins, topics, forms, consent mode, wanted people.
-
-Shapes: a `description` in a field says in words what is expected there, for whoever wrote something else.
-"""
+"""What an owner declares of one site: keys, origins, topics, forms, consent mode, wanted people."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 Text = Annotated[str, Field(min_length=1, max_length=300)]
-Name = Annotated[str, Field(
-    pattern=r"^[a-z0-9][a-z0-9-]{0,39}$", description="a name of small letters, digits and hyphens, at most 40",
+
+
+def written(pattern: str, expected: str, max_length: int | None = None) -> Any:
+    """A text of one form, and what to say, to editors and to whoever wrote something else, is expected there."""
+    said: dict[str, JsonValue] = {"patternErrorMessage": f"expected {expected}"}
+    return Field(pattern=pattern, max_length=max_length, json_schema_extra=said)
+
+
+Name = Annotated[str, written(
+    r"^[a-z0-9][a-z0-9-]{0,39}$", "a name of small letters, digits and hyphens, at most 40",
 )]
-Host = Annotated[str, Field(
-    pattern=r"^[a-z0-9.-]+(:\d+)?$", description="a host in small letters, such as www.example.com",
+Host = Annotated[str, written(r"^[a-z0-9.-]+(:\d+)?$", "a host in small letters, such as www.example.com")]
+Origin = Annotated[str, written(
+    r"^https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?$",
+    "scheme and host in small letters, without a path, such as https://www.example.com",
 )]
-Origin = Annotated[str, Field(
-    pattern=r"^https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?$",
-    description="scheme and host in small letters, without a path, such as https://www.example.com",
+Path = Annotated[str, written(r"^/[^\s?#]*$", "the path of pages, such as /products/pumps", 300)]
+Address = Annotated[str, written(
+    r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$",
+    "an e-mail address, its domain in small letters", 254,
 )]
-Path = Annotated[str, Field(
-    pattern=r"^/[^\s?#]*$", max_length=300, description="the path of pages, such as /products/pumps",
+Zone = Annotated[str, written(
+    r"^[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}$", "a time zone, such as Asia/Tokyo",
 )]
-Address = Annotated[str, Field(
-    pattern=r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$",
-    max_length=254, description="an e-mail address, its domain in small letters",
+Version = Annotated[str, written(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", "a version, such as 2026-11")]
+Currency = Annotated[str, written(r"^[A-Z]{3}$", "a currency of three capital letters, such as JPY")]
+Organization = Annotated[str, written(
+    r"^00D[A-Za-z0-9]{12}([A-Za-z0-9]{3})?$", "the id of a Salesforce organization, 00D...",
 )]
-Zone = Annotated[str, Field(
-    pattern=r"^[A-Za-z0-9_+-]{1,30}(/[A-Za-z0-9_+-]{1,30}){0,2}$", description="a time zone, such as Asia/Tokyo",
-)]
-Version = Annotated[str, Field(
-    pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,39}$", description="a version, such as 2026-11",
-)]
-Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="a currency of three capital letters, such as JPY")]
-Organization = Annotated[str, Field(
-    pattern=r"^00D[A-Za-z0-9]{12}([A-Za-z0-9]{3})?$", description="the id of a Salesforce organization, 00D...",
-)]
-Region = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="a country by its two letters, such as JP")]
+Region = Annotated[str, written(r"^[A-Z]{2}$", "a country by its two letters, such as JP")]
 # A number is written as a number and a yes as true: YAML's words for them stay words.
 Whole = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
@@ -268,8 +267,8 @@ class Site(Definition):
     site: Name
     group: Name | None = None
     title: Text
-    write_key: Annotated[str, Field(
-        pattern=r"^pk_[A-Za-z0-9_]{8,60}$", description="a public key: pk_ and 8 to 60 letters, digits or underscores",
+    write_key: Annotated[str, written(
+        r"^pk_[A-Za-z0-9_]{8,60}$", "a public key: pk_ and 8 to 60 letters, digits or underscores",
     )]
     origins: tuple[Origin, ...] = Field(min_length=1)
     link_hosts: tuple[Host, ...] = ()

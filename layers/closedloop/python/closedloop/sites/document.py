@@ -254,13 +254,13 @@ def _sentence(detail: ErrorDetails, schema: Mapping[str, Any]) -> str:
         return f"{says}{detail['msg'].removeprefix('Value error, ')}"
     if detail["loc"][-1] == "[key]":
         keys = _schema_at(schema, place[:-1]).get("propertyNames", {})
-        return f"{name}: expected {keys.get('description', 'text of at most 300 characters')}"
+        return f"{name}: {keys.get('patternErrorMessage', 'expected text of at most 300 characters')}"
     found = f", found {_shown(given)}"
     if kind in ("literal_error", "enum"):
         options = _options(_schema_at(schema, place))
         return f"{says}expected {listed(options)}{found}{did_you_mean(str(given), options)}"
     if kind == "string_pattern_mismatch":
-        return f"{says}expected {_schema_at(schema, place).get('description', 'another form')}{found}"
+        return f"{says}{_schema_at(schema, place).get('patternErrorMessage', 'expected another form')}{found}"
     if kind == "string_too_long":
         return f"{says}expected at most {context['max_length']} characters, found {len(str(given))}"
     if kind in ("tuple_type", "list_type"):
