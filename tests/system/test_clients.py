@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 from rudderstack.analytics.client import Client as RudderClient
 
+from tests.browser.conftest import KEY as WRITE_KEY
+from tests.browser.conftest import Browser, Site
 from tests.functions.conftest import Account
 from tests.functions.gateway import KEY, basic
-from tests.system.conftest import node
+from tests.system.conftest import NODE_MODULES, node
 from tests.system.gateway import Gateway, Outage
 
 NODE_CALLS = ("identify", "group", "page")
@@ -19,7 +22,7 @@ NODE_CALLS = ("identify", "group", "page")
 
 def ids(account: Account) -> Counter[str]:
     """How often each message id stands in the ledger."""
-    return Counter(str(record["id"]).removeprefix("demo/beacon/") for record in account.records())
+    return Counter(str(record["id"]).split("/", 2)[2] for record in account.records())
 
 
 # RudderStack for servers.
@@ -85,3 +88,125 @@ def test_a_refusal_tells_rudders_python_sdk_why_and_is_not_repeated(gateway: Gat
     assert {post.status for post in gateway.posts} == {401}
     assert len(gateway.posts) == len(problems) == 3, "one for each batch"
     assert "this write key belongs to no site" in str(problems[0])
+
+
+# Segment's SDK for browsers, as `npm install @segment/analytics-next` brings it.
+
+UMD = NODE_MODULES / "@segment/analytics-next/dist/umd"
+BATCHING = "deliveryStrategy: {strategy: 'batching', config: {size: 6, timeout: 300}}"
+ONE_BY_ONE = "deliveryStrategy: {config: {}}"
+
+
+class Shop:
+    """Pages that load the SDK, pointed at the gateway; `setting` is what the page tells it of Segment.io."""
+
+    def __init__(self, browser: Browser, pages: Site, gateway: Gateway) -> None:
+        self.browser, self.pages, self.gateway = browser, pages, gateway
+        for bundle in UMD.glob("*.js"):
+            pages.script(f"/{bundle.name}", bundle.read_text(encoding="utf-8"))
+
+    def open(self, path: str, setting: str = ONE_BY_ONE, then: str = "analytics.page()") -> None:
+        script = f"""
+            window.analytics = AnalyticsNext.AnalyticsBrowser.load(
+              {{writeKey: '{WRITE_KEY}', cdnURL: '{self.gateway.url}'}},
+              {{integrations: {{'Segment.io': {{apiHost: '{self.gateway.host}/v1', protocol: 'http', {setting}}}}}}});
+            {then}
+        """
+        head = f'<script src="/index.js"></script><script>{script}</script>'
+        self.browser.open(self.pages.page(path, head))
+
+    def arrived(self, account: Account, count: int) -> list[Mapping[str, Any]]:
+        """The records, once so many distinct events have been told."""
+        self.gateway.until(lambda: len(ids(account)) >= count)
+        return account.records()
+
+
+@pytest.fixture
+def shop(
+    browser: Browser, site: Site, gateway: Gateway, account: Account, declare: Callable[..., None]
+) -> Shop:
+    declare()
+    return Shop(browser, site, gateway)
+
+
+CALLS = """
+    analytics.page('Pumps');
+    for (let number = 0; number < 10; number++) analytics.track('Manual Read', {number});
+    analytics.identify('u-7', {industry: 'water'});
+    analytics.group('northwind-kk', {industry: 'water'});
+    analytics.alias('u-7');
+"""
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("setting", [ONE_BY_ONE, BATCHING], ids=["one by one", "batching"])
+def test_every_event_of_segments_browser_sdk_arrives_once(shop: Shop, account: Account, setting: str) -> None:
+    shop.open("/products/pumps", setting, CALLS)
+    records = shop.arrived(account, 14)
+
+    assert set(ids(account).values()) == {1}
+    kinds = {"page": 1, "track": 10, "identify": 1, "group": 1, "alias": 1}
+    by = {kind: [one for one in records if one["type"] == kind] for kind in kinds}
+    assert {kind: len(found) for kind, found in by.items()} == kinds
+    assert sorted(one["properties"]["number"] for one in by["track"]) == list(range(10))
+    assert by["page"][0]["context"]["page"]["path"] == "/products/pumps"
+    assert "previous" not in by["alias"][0], "an alias of oneself is no merge"
+    assert len({one["visitor"] for one in records}) == 1
+    assert len({one["ids"][0] for one in records if "ids" in one}) == 1
+
+    posts = shop.gateway.posts
+    assert {post.path[4:] for post in posts} == (set("b") if setting is BATCHING else set("ptiga"))
+    assert {post.status for post in posts} == {200}
+    assert {post.headers["content-type"] for post in posts} == {"text/plain"}
+    assert {post.headers["authorization"] for post in posts} == {basic(WRITE_KEY)}
+    assert all(f'"writeKey":"{WRITE_KEY}"' in post.body.decode() for post in posts)
+    asked = [one for one in shop.gateway.asked if one.method == "OPTIONS"]
+    assert asked
+    assert all(one.status == 204 and one.answer["access-control-max-age"] == "86400" for one in asked)
+    assert [one.status for one in shop.gateway.asked if one.path.endswith("/settings")] == [200]
+
+
+@pytest.mark.browser
+def test_what_waits_when_a_page_is_left_goes_out_with_it(shop: Shop, account: Account) -> None:
+    waits = "deliveryStrategy: {strategy: 'batching', config: {size: 100, timeout: 600000}}"
+    shop.open("/products/pumps", waits, "analytics.track('Last Word').then(() => { window.told = true })")
+    shop.browser.until("return window.told")
+    assert shop.gateway.posts == []
+    shop.browser.open(shop.pages.page("/elsewhere"))
+    assert [one["name"] for one in shop.arrived(account, 1)] == ["Last Word"]
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("setting", [ONE_BY_ONE, BATCHING], ids=["one by one", "batching"])
+@pytest.mark.parametrize("outages", OUTAGES)
+def test_an_outage_costs_segments_browser_sdk_nothing_and_makes_no_event_two(
+    shop: Shop, account: Account, setting: str, outages: list[Outage]
+) -> None:
+    shop.browser.may_complain = True
+    shop.gateway.outages.extend(outages)
+    shop.open("/", setting, "analytics.track('Manual Read')")
+    shop.gateway.until(lambda: len(shop.gateway.posts) > len(outages))
+
+    posts = shop.gateway.posts
+    assert [post.status for post in posts] == [*(outage.status for outage in outages), 200]
+    assert [post.headers.get("x-retry-count") for post in posts] == [None, *map(str, range(1, len(posts)))]
+    assert len({re.search(rb'"messageId":"([^"]+)"', post.body)[1] for post in posts}) == 1
+    assert len(ids(account)) == 1
+    assert all(one.status == 204 for one in shop.gateway.asked if one.method == "OPTIONS")
+
+
+@pytest.mark.browser
+def test_where_consent_comes_first_the_sdk_says_it_by_a_middleware(
+    shop: Shop, account: Account, declare: Callable[..., None]
+) -> None:
+    declare(consent="opt_in")
+    shop.open("/", then="""
+        analytics.page('Before').then(() => analytics.addSourceMiddleware(({payload, next}) => {
+            payload.obj.context.consent = {analytics: 'granted', marketing: 'denied'};
+            next(payload);
+        })).then(() => analytics.page('After'));
+    """)
+    after, before = sorted(shop.arrived(account, 2), key=lambda one: str(one["name"]))
+    assert "visitor" not in before
+    assert after["visitor"]
+    assert after["context"]["consent"] == {"analytics": "granted", "marketing": "denied"}
