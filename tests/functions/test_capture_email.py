@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,6 +25,8 @@ from moto.server import ThreadedMotoServer
 from closedloop.capture import sns
 from closedloop.capture.mail import PROVIDERS, accept_mail
 from closedloop.events.event import Event
+from closedloop.events.identifiers import Hasher
+from closedloop.profiles.fold import fold
 from closedloop.runtime import anymail, doors, http
 from closedloop.sites.definition import Site
 from closedloop.store.boto import BotoCalls
@@ -94,6 +97,11 @@ class Cloud:
     def scan(self, table: str) -> list[dict[str, Any]]:
         return list(self.dynamodb.scan(TableName=table)["Items"])
 
+    def empty(self, table: str, begins: str = "") -> None:
+        for item in self.scan(table):
+            if item["pk"]["S"].startswith(begins):
+                self.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in ("pk", "sk")})
+
     def say(self, secrets: Mapping[str, Any]) -> None:
         self.secrets.put_secret_value(SecretId=SITE_SECRETS, SecretString=json.dumps(secrets))
 
@@ -139,11 +147,8 @@ def world(
         **{f"{name}_basic": BASIC for name in UNSIGNED},
     })
     yield cloud
-    for item in cloud.scan("events"):
-        cloud.dynamodb.delete_item(TableName="events", Key={name: item[name] for name in ("pk", "sk")})
-    for item in cloud.scan("state"):
-        if item["pk"]["S"].startswith("W#"):
-            cloud.dynamodb.delete_item(TableName="state", Key={name: item[name] for name in ("pk", "sk")})
+    cloud.empty("events")
+    cloud.empty("state", "W#")
     forget()
 
 
@@ -502,32 +507,40 @@ def test_a_signed_message_that_is_no_report_is_kept_as_failed(
 # The other providers, each by its own way of proving itself.
 
 
-def proven(provider: str, key: rsa.RSAPrivateKey) -> tuple[str, dict[str, str]]:
+def proven(
+    provider: str, key: rsa.RSAPrivateKey, report: Any = None, write: Callable[[Any], str] = json.dumps,
+    secret: str = KEY,
+) -> tuple[str, dict[str, str]]:
     """A genuine post of a provider: its body and the headers that prove it."""
-    body = json.dumps(OTHERS[provider])
+    body = write(OTHERS[provider] if report is None else report)
     if provider in UNSIGNED:
-        return body, {"authorization": "Basic " + base64.b64encode(BASIC.encode()).decode()}
+        user = BASIC if secret == KEY else f"closedloop:{secret}"
+        return body, {"authorization": "Basic " + base64.b64encode(user.encode()).decode()}
     if provider in ("mailersend", "mailtrap"):
         header = {"mailersend": "signature", "mailtrap": "mailtrap-signature"}[provider]
-        return body, {header: hmac.digest(KEY.encode(), body.encode(), "sha256").hex()}
+        return body, {header: hmac.digest(secret.encode(), body.encode(), "sha256").hex()}
     if provider == "mailgun":
-        return a_mailgun_post("5" * 50), {}
+        token = hashlib.sha256(body.encode()).hexdigest()[:50]
+        signature = hmac.digest(secret.encode(), f"{SENT}{token}".encode(), "sha256").hex()
+        proof = {"timestamp": str(SENT), "token": token, "signature": signature}
+        return write({"signature": proof, "event-data": json.loads(body)["event-data"]}), {}
     if provider == "mandrill":
         form = {"mandrill_events": body}
         signed = f"https://api.example.jp/v1/webhooks/email/mandrill?site=northwindmandrill_events{body}"
         return urlencode(form), {
             "content-type": "application/x-www-form-urlencoded",
-            "x-mandrill-signature": base64.b64encode(hmac.digest(KEY.encode(), signed.encode(), "sha1")).decode(),
+            "x-mandrill-signature": base64.b64encode(hmac.digest(secret.encode(), signed.encode(), "sha1")).decode(),
         }
     if provider == "postal":
         signature = key.sign(body.encode(), padding.PKCS1v15(), hashes.SHA1())
         return body, {"x-postal-signature": base64.b64encode(signature).decode()}
     if provider == "resend":
-        secret = base64.b64decode(SVIX.removeprefix("whsec_"))
-        signature = base64.b64encode(hmac.digest(secret, f"msg_1.{SENT}.{body}".encode(), "sha256")).decode()
-        return body, {"svix-id": "msg_1", "svix-timestamp": str(SENT), "svix-signature": f"v1,AAAA v1,{signature}"}
+        svix = base64.b64decode(SVIX.removeprefix("whsec_")) if secret == KEY else secret.encode()
+        name = f"msg_{hashlib.sha256(body.encode()).hexdigest()[:20]}"
+        signature = base64.b64encode(hmac.digest(svix, f"{name}.{SENT}.{body}".encode(), "sha256")).decode()
+        return body, {"svix-id": name, "svix-timestamp": str(SENT), "svix-signature": f"v1,AAAA v1,{signature}"}
     assert provider == "unisender_go"
-    return body.replace("AUTH", hashlib.md5(body.replace("AUTH", KEY).encode()).hexdigest()), {}
+    return body.replace("AUTH", hashlib.md5(body.replace("AUTH", secret).encode()).hexdigest()), {}
 
 
 def a_mailgun_post(token: str, at: int = SENT, **changes: Any) -> str:
@@ -660,6 +673,177 @@ def test_inbound_mail_is_not_taken(call: Call, world: Cloud, amazon_key: rsa.RSA
 
     assert reply["statusCode"] == 400
     assert "inbound" in content(reply)["reason"]
+    assert items(world) == []
+
+
+# All thirteen, by what they report of one mail from its delivery to the click.
+
+JOURNEYS: Mapping[str, Mapping[str, Any]] = json.loads((VECTORS / "journeys.json").read_text())
+JOURNEY = ("delivered", "opened", "clicked")
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Writes posts as a provider would, with its own proof."""
+
+    amazon: rsa.RSAPrivateKey
+    sendgrid: ec.EllipticCurvePrivateKey
+    secret: str = KEY
+
+    def post(
+        self, provider: str, report: Any, write: Callable[[Any], str] = json.dumps, **more: Any
+    ) -> dict[str, Any]:
+        if provider == "amazon_ses":
+            return a_post(provider, *a_notice(self.amazon, write(report)), **more)
+        if provider == "sendgrid":
+            return a_post(provider, write(report), sendgrid(self.sendgrid, write(report)), **more)
+        return a_post(provider, *proven(provider, self.amazon, report, write, self.secret), **more)
+
+
+@pytest.fixture
+def signer(amazon_key: rsa.RSAPrivateKey, sendgrid_key: ec.EllipticCurvePrivateKey) -> Signer:
+    return Signer(amazon_key, sendgrid_key)
+
+
+def test_every_provider_has_its_journey() -> None:
+    assert set(JOURNEYS) == PROVIDERS
+    assert all(tuple(sorted(reports)) == tuple(sorted(JOURNEY)) for reports in JOURNEYS.values())
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_delivered_opened_and_clicked_make_one_profile_in_all_orders(
+    call: Call, world: Cloud, signer: Signer, provider: str
+) -> None:
+    posts = {kind: signer.post(provider, JOURNEYS[provider][kind], encoded=True) for kind in JOURNEY}
+    site = doors.state().site("northwind")
+    assert site is not None
+    node = Hasher(b"pepper", site.list_name).address("hanako@example.jp")
+    assert node is not None
+    profiles = set()
+    for order in permutations(JOURNEY):
+        for minute, kind in enumerate((*order, order[0])):
+            reply = call(posts[kind], NOW + timedelta(minutes=minute))
+            assert content(reply) == {"success": True, "events": 1}
+        events = facts(world)
+        assert len({event.id for event in events}) == 3
+        profile = fold(events, [node], {"northwind": site})
+        assert profile is not None
+        profiles.add(profile.as_text())
+        world.empty("events")
+    assert len(profiles) == 1
+    assert (profile.events, set(profile.did)) == (3, {"Email Delivered", "Email Link Clicked"})
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_every_report_leads_back_to_the_person_the_campaign_and_the_mail(
+    call: Call, world: Cloud, signer: Signer, provider: str
+) -> None:
+    for kind in JOURNEY:
+        call(signer.post(provider, JOURNEYS[provider][kind]))
+    events = sorted(facts(world), key=lambda event: event.occurred_at)
+
+    assert [event.name for event in events] == ["Email Delivered", "Email Opened", "Email Link Clicked"]
+    assert len({event.identifiers for event in events}) == 1
+    assert {(event.properties["campaign"], event.properties["loop"]) for event in events} == {("trial", "autumn")}
+    (message_id,) = {event.properties["message_id"] for event in events}
+    assert message_id
+    assert events[-1].properties["link"] == "www.northwind.example/pumps/pn-200"
+    assert "hanako" not in repr(events) and "192.0.2.7" not in repr(events)
+
+
+def crlf(report: Any) -> str:
+    return json.dumps(report, ensure_ascii=False, indent=1).replace("\n", "\r\n") + "\r\n"
+
+
+def backwards(report: Any) -> str:
+    return json.dumps(report, sort_keys=True, separators=(" ,", "  :")).replace("/", "\\/")
+
+
+@pytest.mark.parametrize("write", [crlf, backwards])
+@pytest.mark.parametrize("encoded", [True, False])
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_a_signature_is_found_right_on_the_very_bytes(
+    call: Call, world: Cloud, signer: Signer, provider: str, encoded: bool, write: Callable[[Any], str]
+) -> None:
+    assert content(call(signer.post(provider, JOURNEYS[provider]["clicked"], write, encoded=encoded)))["events"] == 1
+
+
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_a_proof_by_another_secret_is_refused(call: Call, world: Cloud, provider: str) -> None:
+    stranger = Signer(rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP256R1()), "another-secret")
+
+    assert call(stranger.post(provider, JOURNEYS[provider]["clicked"]))["statusCode"] == 401
+    assert items(world) == []
+    assert not any(item["pk"]["S"].startswith("W#") for item in world.scan("state"))
+
+
+@pytest.mark.parametrize(("bot", "flags"), [
+    ("apple", {"machine_click": True}), ("generic", {"machine_click": True}), ("gmail", {}), ("", {}),
+])
+def test_mailgun_says_when_a_machine_clicked(
+    call: Call, world: Cloud, signer: Signer, bot: str, flags: dict[str, bool]
+) -> None:
+    report = json.loads(json.dumps(JOURNEYS["mailgun"]["clicked"]))
+    report["event-data"]["client-info"]["bot"] = bot
+    call(signer.post("mailgun", report))
+
+    (event,) = facts(world)
+    assert {name: value for name, value in event.properties.items() if name.startswith("machine")} == flags
+
+
+@pytest.mark.parametrize("multipart", [True, False])
+def test_mailgun_may_post_a_form(call: Call, world: Cloud, multipart: bool) -> None:
+    token = "9" * 50
+    fields = {
+        "event": "opened", "recipient": "hanako@example.jp", "timestamp": str(SENT), "token": token,
+        "signature": hmac.digest(KEY.encode(), f"{SENT}{token}".encode(), "sha256").hex(), "campaign": "trial",
+        "loop": "春", "Message-Id": "<1@mg.example>", "user-agent": "Mozilla/5.0",
+        "message-headers": json.dumps([["X-Mailgun-Variables", '{"campaign": "trial", "loop": "autumn"}']]),
+    }
+    if multipart:
+        part = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n{}\r\n'
+        body = "".join(part.format(name, value) for name, value in fields.items()) + "--x--\r\n"
+        kind = "multipart/form-data; boundary=x"
+    else:
+        body, kind = urlencode(fields), "application/x-www-form-urlencoded"
+    post = a_post("mailgun", body, {"content-type": kind}, encoded=True)
+
+    assert content(call(post)) == content(call(post)) == {"success": True, "events": 1}
+    assert len({event.id for event in facts(world)}) == 1
+    event = facts(world)[0]
+    assert (event.name, event.properties["campaign"], event.properties["message_id"]) == (
+        "Email Opened", "trial", "1@mg.example",
+    )
+    forged = body.replace("hanako", "taro")
+    assert call(a_post("mailgun", forged, {"content-type": kind}, encoded=True))["statusCode"] == 401
+
+
+# Whoever only asks whether somebody is here.
+
+
+@pytest.mark.parametrize("method", ["HEAD", "GET"])
+@pytest.mark.parametrize("provider", sorted(PROVIDERS))
+def test_a_provider_that_looks_whether_somebody_answers_finds_somebody(
+    call: Call, world: Cloud, provider: str, method: str
+) -> None:
+    def ask(site: str, provider: str = provider) -> int:
+        post = a_post(provider, "", site=site)
+        post["requestContext"]["http"]["method"] = method
+        return int(call(post)["statusCode"])
+
+    assert [ask("northwind"), ask("bare")] == [200, 200]
+    assert [ask("quiet"), ask("nobody"), ask("northwind", "sendmail")] == [404, 404, 404]
+    assert items(world) == []
+
+
+def test_mailersend_asks_before_it_tells_its_secret_and_is_believed_nothing(call: Call, world: Cloud) -> None:
+    asked = json.dumps({"type": "webhook.test", "message": "This is a test", "created_at": "2026-11-24T06:00:00Z"})
+    with_a_report = json.dumps({**JOURNEYS["mailersend"]["clicked"], "type": "webhook.test"})
+
+    assert call(a_post("mailersend", asked, {"signature": "0" * 64}, site="bare"))["statusCode"] == 200
+    assert call(a_post("mailersend", with_a_report))["statusCode"] == 200
+    assert call(a_post("mailtrap", asked))["statusCode"] == 401
+    assert call(a_post("mailersend", asked.replace("webhook.test", "webhook.tset")))["statusCode"] == 401
     assert items(world) == []
 
 

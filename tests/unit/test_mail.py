@@ -137,6 +137,30 @@ def test_the_tags_of_a_mail_from_ses_name_its_campaign() -> None:
     assert (properties["campaign"], properties["loop"]) == ("trial", "autumn")
 
 
+@pytest.mark.parametrize(("tags", "carried"), [
+    (("loop=autumn;campaign=guide",), {"loop": "autumn", "campaign": "guide"}),
+    (("news", "campaign=春のご案内", "loop=autumn"), {"loop": "autumn", "campaign": "春のご案内"}),
+    (("autumn", "xcampaign", "campaign:guide", "campaign=", "=guide"), {}),
+    (("person=p-1;secret=x",), {"person": "p-1"}),
+])
+def test_a_tag_carries_where_a_provider_gives_no_metadata_back(tags: tuple[str, ...], carried: dict[str, str]) -> None:
+    properties = recorded(a_report(metadata={}, tags=tags), "postal")["properties"]
+    assert {name: told for name, told in properties.items() if name not in ("message_id", "link")} == carried
+
+
+def test_metadata_says_more_than_a_tag() -> None:
+    told = recorded(a_report(tags=("campaign=other",)), "mailgun")["properties"]
+    assert told["campaign"] == "trial"
+
+
+@pytest.mark.parametrize("tags", [
+    {"campaign": "guide", "loop": []}, {"campaign": ["guide"]}, [{"name": "x"}], "x", None,
+], ids=str)
+def test_the_tags_of_resend_carry_like_metadata(tags: Any) -> None:
+    told = recorded(a_report(metadata={}, raw={"data": {"tags": tags}}), "resend")["properties"]
+    assert told.get("campaign") == ("guide" if isinstance(tags, dict) else None)
+
+
 @pytest.mark.parametrize(("provider", "raw", "soft"), [
     ("amazon_ses", SES["Bounce"], False), ("amazon_ses", SES["SoftBounce"], True),
     ("sendgrid", {"type": "bounce"}, False), ("sendgrid", {"type": "blocked"}, True),

@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
+from pydantic_core import from_json
+
 from closedloop.capture.flow import Doors
 from closedloop.capture.request import Answer, Request, as_json
 from closedloop.capture.wire import Bad
@@ -28,6 +30,7 @@ from closedloop.sites.definition import Site
 
 # SendGrid posts up to 768 KB at once, so the beacon's cap would lose whole batches of it.
 BODY_BYTES = 1024 * 1024
+ASKING_BYTES = 4096
 
 PROVIDERS = frozenset((
     "amazon_ses", "brevo", "mailersend", "mailgun", "mailjet", "mailtrap", "mandrill", "postal", "postmark", "resend",
@@ -51,6 +54,8 @@ OWN_IDS = frozenset(("sendgrid", "sparkpost", "resend", "mailersend", "postal"))
 ENVELOPE_IDS = frozenset(("amazon_ses", "mailgun", "mailtrap"))
 
 CARRIED = ("campaign", "loop", "person")
+# A tag that carries for us where a provider gives no metadata back: "loop=autumn;campaign=guide".
+PAIR = re.compile(r"(campaign|loop|person)=([^;=]{1,200})")
 STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\d|\.\d)")
 CLASS = re.compile(r"[A-Za-z]{1,30}: [A-Za-z]{1,30}")
 SPARKPOST_HARD = frozenset(("10", "30", "90"))
@@ -62,7 +67,8 @@ class MailEvent:
 
     Shapes: `kind` is django-anymail's word, such as "bounced"; `recipient` is the clear address; `at` is None where
     the provider gives no time; `reject` and `response` say why a mail did not arrive; `metadata` is what our own mail
-    carried; `raw` is the report in the provider's words. Texts are empty where the provider says nothing.
+    carried, `tags` the words it was marked with; `raw` is the report in the provider's words. Texts are empty where the
+    provider says nothing.
     """
 
     kind: str
@@ -75,6 +81,7 @@ class MailEvent:
     reject: str = ""
     response: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    tags: Sequence[str] = ()
     raw: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -95,6 +102,9 @@ def accept_mail(request: Request, doors: Doors, provider_door: ProviderDoor) -> 
     if len(request.body) > BODY_BYTES:
         raise TooLarge(f"the body is over {BODY_BYTES // 1024} KB")
     provider, site = _addressed(request, doors)
+    if request.method != "POST" or _only_asks(provider, request.body):
+        # Before a provider keeps an address it looks whether somebody answers there; nobody is believed by that.
+        return as_json(200, {"success": True})
     received = doors.now()
     hasher = Hasher(doors.pepper, site.list_name)
     good: list[Entry] = []
@@ -110,11 +120,26 @@ def accept_mail(request: Request, doors: Doors, provider_door: ProviderDoor) -> 
     if good:
         doors.facts.append(pack(good, site=site.site, door=Door.EMAIL, received_at=received, headers={}))
     if bad:
-        doors.fail(site.site, Door.EMAIL.value, bad, received)
+        stated = {"provider": provider, "type": request.headers.get("content-type", "")}
+        doors.fail(site.site, Door.EMAIL.value, [replace(one, sent=stated) for one in bad], received)
     content: dict[str, Any] = {"success": True, "events": len(good)}
     if bad:
         content["bad"] = [{"index": one.index, "reason": one.reason} for one in bad]
     return as_json(200, content)
+
+
+def _only_asks(provider: str, body: bytes) -> bool:
+    """MailerSend asks by POST, before it tells anybody the secret that it signs with.
+
+    Source: MailerSend, "Webhooks", "Security".
+    """
+    if provider != "mailersend" or len(body) > ASKING_BYTES:
+        return False
+    try:
+        asked = from_json(body)
+    except ValueError:
+        return False
+    return isinstance(asked, dict) and asked.get("type") == "webhook.test"
 
 
 def _addressed(request: Request, doors: Doors) -> tuple[str, Site]:
@@ -134,8 +159,8 @@ def record(event: MailEvent, provider: str, site: Site, hasher: Hasher, received
     identifier = hasher.address(_text(event.recipient))
     if identifier is None:
         raise BadShape("recipient: no mail address")
-    if provider == "amazon_ses" and event.raw.get("eventType") == "DeliveryDelay":
-        event = replace(event, kind="deferred")  # anymail does not know this one
+    if event.kind == "unknown":
+        event = replace(event, kind=UNKNOWN_TO_ANYMAIL.get((provider, _own_word(event.raw)), event.kind))
     stated = _stated_time(event, provider)
     at, _ = effective(stated, None, received, may_backfill=True)
     entry: dict[str, Any] = {
@@ -148,7 +173,7 @@ def record(event: MailEvent, provider: str, site: Site, hasher: Hasher, received
 
 
 def _properties(event: MailEvent, provider: str) -> dict[str, Any]:
-    carried = {**_ses_tags(event, provider), **dict(event.metadata)}
+    carried = {**_tagged(event, provider), **dict(event.metadata)}
     properties: dict[str, Any] = {"message_id": _message_id(event, provider)}
     for name in CARRIED:
         if isinstance(carried.get(name), str) and carried[name]:
@@ -159,8 +184,9 @@ def _properties(event: MailEvent, provider: str) -> dict[str, Any]:
         properties |= _why(event)
     if event.kind == "bounced" and SOFT.get(provider, _never)(event.raw):
         properties["soft"] = True
-    if event.kind == "opened" and MACHINE_OPENS.get(provider, _never)(event.raw):
-        properties["machine_open"] = True
+    for kind, flag in (("opened", "machine_open"), ("clicked", "machine_click")):
+        if event.kind == kind and MACHINES.get(provider, _never)(event.raw):
+            properties[flag] = True
     return {name: value for name, value in properties.items() if value != ""}
 
 
@@ -215,13 +241,19 @@ def _ses_time(event: MailEvent) -> datetime | None:
     return None
 
 
-def _ses_tags(event: MailEvent, provider: str) -> dict[str, Any]:
-    """The message tags of a mail that SES sent: each name has a list of values."""
-    mail = event.raw.get("mail") if provider == "amazon_ses" else None
-    tags = mail.get("tags") if isinstance(mail, Mapping) else None
-    if not isinstance(tags, Mapping):
-        return {}
-    return {name: values[0] for name, values in tags.items() if isinstance(values, list) and values}
+def _tagged(event: MailEvent, provider: str) -> dict[str, Any]:
+    """What a mail's tags say: in SES each name has a list of values, in Resend one; elsewhere they are plain words."""
+    named = _within(event.raw, *{"amazon_ses": ("mail", "tags"), "resend": ("data", "tags")}.get(provider, ("",)))
+    if isinstance(named, Mapping):
+        return {
+            name: value[0] if isinstance(value, list) else value for name, value in named.items() if value != []
+        }
+    return {name: value for tag in event.tags for name, value in PAIR.findall(tag)}
+
+
+def _own_word(raw: Mapping[str, Any]) -> Any:
+    """What the provider itself calls the report."""
+    return next((raw[name] for name in ("eventType", "event", "type") if isinstance(raw.get(name), str)), "")
 
 
 def _event_id(event: MailEvent, provider: str, identifier: str, at: datetime | None) -> str:
@@ -261,6 +293,13 @@ def _sparkpost(raw: Mapping[str, Any], name: str) -> Any:
     return next((_within(part, name) for part in inside.values()), None) if isinstance(inside, Mapping) else None
 
 
+# Reports that anymail has no word for.
+UNKNOWN_TO_ANYMAIL: Mapping[tuple[str, str], str] = {
+    ("amazon_ses", "DeliveryDelay"): "deferred", ("mailersend", "activity.deferred"): "deferred",
+    ("mandrill", "delivered"): "delivered", ("postal", "MessageLoaded"): "opened",
+}
+
+
 def _never(raw: Mapping[str, Any]) -> bool:
     return False
 
@@ -278,9 +317,11 @@ SOFT: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "sparkpost": lambda raw: str(_sparkpost(raw, "bounce_class")) not in SPARKPOST_HARD,
 }
 
-# An opening by a machine that fetches every mail, as far as the provider says so.
-MACHINE_OPENS: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
+# A picture fetched or a link followed by a machine, as far as the provider says so. What Mailgun calls Gmail's is the
+# cache through which people open.
+MACHINES: Mapping[str, Callable[[Mapping[str, Any]], bool]] = {
     "brevo": lambda raw: raw.get("event") in ("proxy_open", "unique_proxy_open"),
+    "mailgun": lambda raw: _within(raw, "event-data", "client-info", "bot") in ("apple", "generic"),
     "sendgrid": lambda raw: raw.get("sg_machine_open") is True,
     "sparkpost": lambda raw: _sparkpost(raw, "is_prefetched") is True,
 }

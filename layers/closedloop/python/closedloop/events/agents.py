@@ -17,8 +17,8 @@ from typing import Any
 from closedloop.events.event import EMAIL_CLICKED, EMAIL_COMPLAINED, EMAIL_OPENED, Door
 
 AGENT_CHARS = 1024
-# How mail providers say that a machine fetched the picture: ours, SendGrid, Brevo, SparkPost.
-MACHINE_FLAGS = ("machine_open", "sg_machine_open", "proxy_open", "is_prefetched")
+# How mail providers say that a machine fetched the picture or followed the link: ours, SendGrid, Brevo, SparkPost.
+MACHINE_FLAGS = ("machine_open", "machine_click", "sg_machine_open", "proxy_open", "is_prefetched")
 SERVER_LIBRARIES = (
     "analytics-python", "analytics-node", "@segment/analytics-node", "analytics-ruby", "analytics-go", "analytics-java",
     "analytics-php", "analytics.net", "rudder-sdk-python", "rudder-analytics-python", "@rudderstack/rudder-sdk-node",

@@ -252,8 +252,14 @@ def _mail_event(event: Any) -> MailEvent:
         agent=str(event.user_agent or ""), reject=str(event.reject_reason or ""),
         response="\n".join(str(said) for said in (event.description, event.mta_response) if said),
         metadata=event.metadata if isinstance(event.metadata, Mapping) else {},
+        tags=_texts(event.tags),
         raw=raw.dict() if hasattr(raw, "dict") else raw if isinstance(raw, Mapping) else {},
     )
+
+
+def _texts(stated: Any) -> tuple[str, ...]:
+    """A mail's tags: a list, one word, or nothing, as providers have it."""
+    return tuple(tag for tag in ([stated] if isinstance(stated, str) else stated or ()) if isinstance(tag, str))
 
 
 def _parts(provider: str, body: bytes) -> list[bytes] | None:
