@@ -15,7 +15,7 @@ from pydantic_core import from_json
 
 from closedloop.loops.definition import EXCLUDED, Gate, Loop
 from closedloop.loops.experiments import Arm, arm, draw
-from closedloop.loops.gates import HoldKind, Outcome, judge
+from closedloop.loops.gates import HoldKind, Outcome, ask, judge
 from closedloop.profiles.profile import Asked
 
 SALT = "closed-loop"
@@ -104,7 +104,7 @@ def decide(
     """
     if not position.stage:
         entered = replace(position, stage=loop.stages[0], unit=position.unit or profile.person, version=1)
-        return Decision(position, entered, (), _mailed(loop, loop.stages[0]), "became known")
+        return Decision(position, entered, (), _mailed(loop, loop.stages[0], profile, now), "became known")
     if position.stage not in loop.stages:
         return Decision(position, position, (), (), f"is {position.stage}")
     standing = dict(position.standing)
@@ -119,7 +119,7 @@ def decide(
             continue
         stage = gate.to if verdict.outcome is Outcome.ADVANCE else EXCLUDED
         after = _after(position, stage, standing)
-        campaigns = _mailed(loop, stage) if verdict.outcome is Outcome.ADVANCE else ()
+        campaigns = _mailed(loop, stage, profile, now) if verdict.outcome is Outcome.ADVANCE else ()
         return Decision(position, after, tuple(verdicts), campaigns, verdict.reason)
     if not verdicts:
         return Decision(position, position, (), (), "nothing new")
@@ -145,8 +145,11 @@ def _verdict(loop: Loop, gate: Gate, profile: Asked, position: Position, now: da
     return Verdict(gate.name, Outcome.ADVANCE, judgement.reason, None, Arm.TREATED, place, why)
 
 
-def _mailed(loop: Loop, stage: str) -> tuple[str, ...]:
-    return tuple(campaign.name for campaign in loop.campaigns_of(stage) if campaign.mail is not None)
+def _mailed(loop: Loop, stage: str, profile: Asked, now: datetime) -> tuple[str, ...]:
+    return tuple(
+        campaign.name for campaign in loop.campaigns_of(stage)
+        if campaign.mail is not None and (campaign.audience is None or ask(campaign.audience, profile, now).holds)
+    )
 
 
 def as_json(verdict: Verdict) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from closedloop.events.event import EMAIL_OPENED
 from closedloop.sites.definition import (
@@ -24,6 +25,7 @@ from closedloop.sites.definition import (
     Zone,
     doubled,
     refuse,
+    written,
 )
 from closedloop.sites.words import did_you_mean, listed
 
@@ -47,6 +49,8 @@ Fit = Annotated[int, Field(strict=True, ge=0, le=100)]
 Times = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 Days = Annotated[int, Field(strict=True, ge=1, le=400)]
 Money = Annotated[int, Field(strict=True, ge=0, le=10**15)]
+People = Annotated[int, Field(strict=True, ge=0, le=10**9)]
+Hour = Annotated[str, written(r"^([01]\d|2[0-3]):[0-5]\d$", "an hour and minute, such as 21:00")]
 
 # So many of the newest moments of one thing are kept in a profile; a window cannot count more.
 COUNTED_IN_A_WINDOW = 20
@@ -65,46 +69,87 @@ class Metric(StrEnum):
     EXPECTED_SALES = "expected_sales"
     SALES = "sales"
     DEALS_WON = "deals_won"
+    REPEAT = "repeat"
+
+
+# What plans like to promise, and why it is no objective here; as `_plain` writes it.
+REFUSED_METRICS = {
+    "is vague: nobody can count it, so nobody can answer for it": (
+        "awareness", "brand", "brand_awareness", "bond", "buzz", "engagement", "image", "interest", "loyalty", "reach",
+        "recognition", "reputation", "satisfaction", "visibility", "認知", "認知度", "認知度向上", "ブランド",
+        "ブランド認知", "エンゲージメント",
+    ),
+    "counts attention, which a report shows as a footnote and no business lives on": (
+        "clicks", "followers", "impressions", "likes", "opens", "page_views", "pageviews", "pv", "pv数", "sessions",
+        "traffic", "unique_users", "uu", "views", "visitors", "visits",
+    ),
+    "counts whoever signs up, those who come for a prize too": (
+        "contacts", "leads", "members", "members_count", "new_leads", "new_members", "new_persons", "persons",
+        "registrations", "sign_ups", "signups", "subscribers", "会員数", "登録数", "リード数",
+    ),
+}
+
+
+def _plain(word: str) -> str:
+    return re.sub(r"[-\s]+", "_", unicodedata.normalize("NFKC", word).strip().casefold())
+
+
+def _measurable(value: Any) -> Any:
+    """Refuse, with the reason, what is no number that somebody answers for."""
+    if isinstance(value, str):
+        for reason, words in REFUSED_METRICS.items():
+            if _plain(value) in words:
+                raise ValueError(f"{value} {reason}; count {listed([metric.value for metric in Metric])}")
+    return value
 
 
 class Objective(Definition):
-    """A number to reach by a date.
+    """A number to reach by a date."""
 
-    Units: `target` counts people or deals, or is money in minor units of the loop's currency; `fit` is the least
-    fit, of 100, that makes a person one of the wanted.
-    """
+    metric: Annotated[Metric, BeforeValidator(_measurable)] = Field(description=(
+        "What is counted: new persons who fit, deals opened, their value, money of deals won, deals won, or new "
+        "persons who came back on another day within 30 days."
+    ))
+    target: Annotated[int, Field(strict=True, gt=0, le=10**15)] = Field(
+        description="The number to reach: people or deals, or money in minor units of the loop's currency.",
+    )
+    by: Day = Field(description="The day by which it is reached, inside the period.")
+    fit: Fit = Field(default=50, description="The least fit, of 100, that makes a person one of the wanted.")
 
-    metric: Metric
-    target: Annotated[int, Field(strict=True, gt=0, le=10**15)]
-    by: Day
-    fit: Fit = 50
+    @model_validator(mode="after")
+    def _counts_the_wanted(self) -> Objective:
+        if self.metric is Metric.NEW_PERSONS_WITH_FIT and not self.fit:
+            refuse("objective", [(("fit",), "expected at least 1: without any fit, whoever signs up is counted")])
+        return self
 
 
 class Interest(Definition):
     """How much somebody cares about a topic now, and what share of all their interest that is."""
 
-    topic: Name
-    at_least: Score
-    share: Share = 0
+    topic: Name = Field(description="A topic that a site of the loop declares.")
+    at_least: Score = Field(description="Points of interest, faded to now.")
+    share: Share = Field(default=0, description="The least share of all their interest, 0 to 1.")
 
 
 class AtLeast(Definition):
     """A score that has to be reached."""
 
-    at_least: Score
+    at_least: Score = Field(description="Points, faded to now.")
 
 
 class FitAtLeast(Definition):
     """How much somebody has to be like the wanted people, of 100."""
 
-    at_least: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)]
+    at_least: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] = Field(
+        description="Fit, of 100.",
+    )
 
 
 class Often(Definition):
     """How often, and in how many of the last days; ever when no days are given."""
 
-    times: Times = 1
-    within_days: Days | None = None
+    times: Times = Field(default=1, description="How often at least.")
+    within_days: Days | None = Field(default=None, description="In how many of the last days; ever when left out.")
 
     @model_validator(mode="after")
     def _can_be_counted(self) -> Often:
@@ -117,13 +162,13 @@ class Often(Definition):
 class Visited(Often):
     """Pages seen, by the start of their path."""
 
-    path: Path
+    path: Path = Field(description="How the path of the pages begins.")
 
 
 class Did(Often):
     """Something done, by the event's name."""
 
-    event: Text
+    event: Text = Field(description="The event's name, such as Seminar Attended.")
 
     @model_validator(mode="after")
     def _proves_something(self) -> Did:
@@ -135,16 +180,20 @@ class Did(Often):
 class Condition(Definition):
     """One question about a person, or several joined; exactly one of the names is given."""
 
-    all: tuple[Condition, ...] | None = None
-    any: tuple[Condition, ...] | None = None
-    not_: Condition | None = Field(default=None, alias="not")
-    interest: Interest | None = None
-    engagement: AtLeast | None = None
-    fit: FitAtLeast | None = None
-    visited: Visited | None = None
-    did: Did | None = None
-    deal: Literal["opened", "won", "lost"] | None = None
-    attribute: dict[Text, Annotated[tuple[Text, ...], Field(min_length=1)]] | None = None
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    all: tuple[Condition, ...] | None = Field(default=None, description="All of these hold.")
+    any: tuple[Condition, ...] | None = Field(default=None, description="At least one of these holds.")
+    not_: Condition | None = Field(default=None, alias="not", description="This does not hold.")
+    interest: Interest | None = Field(default=None, description="They care about a topic.")
+    engagement: AtLeast | None = Field(default=None, description="They have been active lately, whatever the topic.")
+    fit: FitAtLeast | None = Field(default=None, description="They are like the wanted people.")
+    visited: Visited | None = Field(default=None, description="They saw pages.")
+    did: Did | None = Field(default=None, description="They did something.")
+    deal: Literal["opened", "won", "lost"] | None = Field(default=None, description="A deal of theirs came so far.")
+    attribute: dict[Text, Annotated[tuple[Text, ...], Field(min_length=1)]] | None = Field(
+        default=None, description="What is known of them is one of these, such as industry: [water, food].",
+    )
 
     @model_validator(mode="after")
     def _one_question(self) -> Condition:
@@ -167,65 +216,87 @@ class Mail(Definition):
     Shapes: the texts are templates that may use first_name, link, unsubscribe_link and the person's attributes.
     """
 
-    subject: Text
-    text: str = Field(min_length=1, max_length=50_000)
-    html: str = Field(default="", max_length=100_000)
-    link: Text
+    subject: Text = Field(description="The subject, a template.")
+    text: str = Field(min_length=1, max_length=50_000, description="The text, a template.")
+    html: str = Field(default="", max_length=100_000, description="The same as HTML; made of the text when left out.")
+    link: Text = Field(description="The page that {{ link }} leads to.")
 
 
 class Cost(Definition):
-    """What a campaign costs in all, in minor units of the loop's currency."""
+    """What a campaign costs, in minor units of the loop's currency: in all, or day by day."""
 
-    amount_minor: Money
+    amount_minor: Money | None = Field(default=None, description="The whole cost, in minor units (cents, yen).")
+    by_day: dict[Day, Money] = Field(
+        default_factory=dict, description="The cost of each day, such as 2026-09-01: 50000; a report counts past days.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Cost:
+        if (self.amount_minor is None) != bool(self.by_day):
+            raise ValueError("expected either amount_minor or by_day")
+        return self
+
+    def until(self, day: date) -> int:
+        """What was spent through a day; a cost that names no days counts whole."""
+        return self.amount_minor or sum(amount for spent, amount in self.by_day.items() if spent <= day)
+
+    @property
+    def total_minor(self) -> int:
+        return self.until(date.max)
 
 
 class Campaign(Definition):
-    """One touchpoint activity for one stage of the purchase process.
+    """One touchpoint activity for one stage of the purchase process."""
 
-    Units: `incentive` says that people are paid for answering, as by a prize.
-    """
-
-    name: Name
-    stage: Name
-    touchpoint: Literal["page", "form", "email", "seminar", "exhibition", "call", "dealer", "ad"]
-    incentive: Flag = False
-    cost: Cost | None = None
-    mail: Mail | None = None
+    name: Name = Field(description="What links carry as utm_campaign, and what reports call it.")
+    stage: Name = Field(description="The stage at which people meet it.")
+    touchpoint: Literal["page", "form", "email", "seminar", "exhibition", "call", "dealer", "ad"] = Field(
+        description="Where it meets people, online or offline.",
+    )
+    incentive: Flag = Field(default=False, description="Whether people are paid for answering, as by a prize.")
+    visitors: People | None = Field(default=None, description="How many visitors it is planned to bring.")
+    cost: Cost | None = Field(default=None, description="What it costs.")
+    audience: Condition | None = Field(
+        default=None, description="Who is mailed of those who reach the stage; everybody when left out.",
+    )
+    mail: Mail | None = Field(default=None, description="The mail to write to those who reach the stage.")
 
     @model_validator(mode="after")
     def _mail_is_mailed(self) -> Campaign:
         if self.mail is not None and self.touchpoint != "email":
             text = f"campaign {self.name} has a mail, so expected email, found {self.touchpoint!r}"
             refuse("campaign", [(("touchpoint",), text)])
+        if self.audience is not None and self.mail is None:
+            text = "an audience chooses who is mailed, and the campaign has no mail; a gate chooses who comes this far"
+            refuse("campaign", [(("audience",), text)])
         return self
 
 
 class ExcludeRule(Definition):
     """Who is taken out of the loop at this gate, and why, in words."""
 
-    when: Condition
-    reason: Text
+    when: Condition = Field(description="Whom this is about.")
+    reason: Text = Field(description="Why, as a report says it, such as studying, not buying.")
 
 
 class Gate(Definition):
-    """The filter between the campaigns of one stage and those of the next.
+    """The filter between the campaigns of one stage and those of the next."""
 
-    Units: `holdout` is the random share of those who pass that is kept back, to measure what the campaign adds.
-    """
-
-    name: Name
-    from_: Name = Field(alias="from")
-    to: Name
-    when: Condition
-    exclude: tuple[ExcludeRule, ...] = ()
-    holdout: Annotated[float, Field(strict=True, ge=0, le=0.5, allow_inf_nan=False)] = 0
+    name: Name = Field(description="What reports call it; once the loop has started the name stands for this step.")
+    from_: Name = Field(alias="from", description="The stage that people come from.")
+    to: Name = Field(description="The stage that they reach; a gate leads forward.")
+    when: Condition = Field(description="Who is ready.")
+    exclude: tuple[ExcludeRule, ...] = Field(default=(), description="Who is taken out of the loop here.")
+    holdout: Annotated[float, Field(strict=True, ge=0, le=0.5, allow_inf_nan=False)] = Field(default=0, description=(
+        "The random share of the ready, 0 to 0.5, that is kept back to measure what the campaigns behind it add."
+    ))
 
 
 class Period(Definition):
     """From the first day to the last, both included, in the loop's time zone."""
 
-    start: Day
-    end: Day
+    start: Day = Field(description="The first day.")
+    end: Day = Field(description="The last day.")
 
     @model_validator(mode="after")
     def _forward(self) -> Period:
@@ -234,28 +305,79 @@ class Period(Definition):
         return self
 
 
+class Budget(Definition):
+    """What all campaigns together may cost."""
+
+    amount_minor: Annotated[int, Field(strict=True, gt=0, le=10**15)] = Field(
+        description="In minor units of the loop's currency (cents, yen).",
+    )
+
+
+class SalesCapacity(Definition):
+    """How many people the sales force can take on."""
+
+    stage: Name = Field(description="The stage at which sales takes over.")
+    per_week: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = Field(description="How many people a week.")
+
+
+class Rate(Definition):
+    """A share as it was counted: so many of so many. What it was counted of says how sure it is."""
+
+    passed: People = Field(description="How many went on.")
+    of: Annotated[int, Field(strict=True, ge=1, le=10**9)] = Field(description="Of how many.")
+
+    @model_validator(mode="after")
+    def _a_share(self) -> Rate:
+        if self.passed > self.of:
+            refuse("rate", [(("passed",), f"expected at most {self.of}, being part of those, found {self.passed}")])
+        return self
+
+
+class Assumptions(Definition):
+    """What the plan takes for granted where no report has measured it, with the numbers that it rests on."""
+
+    become_known: Rate | None = Field(default=None, description="Of visitors, how many leave their address.")
+    fit: Rate | None = Field(default=None, description="Of new persons, how many have the fit that is wanted.")
+    repeat: Rate | None = Field(default=None, description="Of new persons, how many come back within 30 days.")
+    gates: dict[Name, Rate] = Field(
+        default_factory=dict, description="Of those before a gate, how many are ready, by the gate's name.",
+    )
+    deal_values_minor: tuple[Annotated[int, Field(strict=True, gt=0, le=10**15)], ...] = Field(
+        default=(), description="What past deals were worth, one by one, in minor units.",
+    )
+    people_already_known: People = Field(default=0, description="How many people enter the first stage besides.")
+
+
 class Loop(Definition):
     """A plan from objective to measured result.
 
     Shapes: `stages` are in order of the purchase process; a person enters at the first; gates lead forward only.
     """
 
-    loop: Name
-    sites: tuple[Name, ...] = Field(min_length=1)
-    strategy: Text
-    period: Period
-    time_zone: Zone = "Asia/Tokyo"
-    currency: Currency
-    objectives: tuple[Objective, ...] = Field(min_length=1)
-    stages: tuple[Name, ...] = Field(min_length=2)
-    campaigns: tuple[Campaign, ...] = Field(min_length=1)
-    gates: tuple[Gate, ...] = Field(min_length=1)
+    loop: Name = Field(description="The loop's name; its file may change, its name stays.")
+    sites: tuple[Name, ...] = Field(min_length=1, description="The sites it runs on; they share one customer list.")
+    strategy: Text = Field(description="The business goal that the objectives follow, in a sentence.")
+    follows: Name | None = Field(default=None, description="The loop whose report has the rates that this one expects.")
+    period: Period = Field(description="When it runs.")
+    time_zone: Zone = Field(default="Asia/Tokyo", description="Where its days begin and end.")
+    currency: Currency = Field(description="The currency of all its money.")
+    budget: Budget | None = Field(default=None, description="What all campaigns together may cost.")
+    sales_capacity: SalesCapacity | None = Field(default=None, description="How many people sales can take on.")
+    objectives: tuple[Objective, ...] = Field(min_length=1, description="The numbers that somebody answers for.")
+    stages: tuple[Name, ...] = Field(min_length=2, description="The steps of the purchase process, in order.")
+    campaigns: tuple[Campaign, ...] = Field(min_length=1, description="What meets people at each stage.")
+    gates: tuple[Gate, ...] = Field(min_length=1, description="Who goes on from stage to stage.")
+    assumptions: Assumptions = Field(
+        default=Assumptions(), description="What the plan takes for granted where nothing was measured.",
+    )
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Loop:
         gates = [*self._unknown_stages(), *self._backward_gates()]
         # A gate that leads astray leaves its stage unreached: that says nothing new.
-        refuse("loop", [*self._doubled(), *(gates or self._unreached_stages()), *self._times()])
+        refuse("loop", [
+            *self._doubled(), *(gates or self._broken_paths()), *self._times(), *self._costs(), *self._assumed(),
+        ])
         return self
 
     def _doubled(self) -> Iterator[tuple[Place, str]]:
@@ -269,9 +391,13 @@ class Loop(Definition):
             yield ("gates", place, "name"), f"gate {name} is named twice"
 
     def _unknown_stages(self) -> Iterator[tuple[Place, str]]:
-        named = [(("campaigns", place, "stage"), campaign.stage) for place, campaign in enumerate(self.campaigns)]
+        named: list[tuple[Place, str]] = [
+            (("campaigns", place, "stage"), campaign.stage) for place, campaign in enumerate(self.campaigns)
+        ]
         for place, gate in enumerate(self.gates):
             named += [(("gates", place, "from"), gate.from_), (("gates", place, "to"), gate.to)]
+        if self.sales_capacity is not None:
+            named.append((("sales_capacity", "stage"), self.sales_capacity.stage))
         for at, stage in named:
             if stage not in self.stages:
                 near = did_you_mean(stage, self.stages)
@@ -284,13 +410,47 @@ class Loop(Definition):
                 way = f"from {gate.from_} to {gate.to}"
                 yield ("gates", place, "to"), f"gate {gate.name} leads {way}; a gate leads forward"
 
-    def _unreached_stages(self) -> Iterator[tuple[Place, str]]:
+    def _broken_paths(self) -> Iterator[tuple[Place, str]]:
+        """Stages that nobody reaches or leaves, with the campaigns that stand there for nobody."""
         reached = {self.stages[0], *(gate.to for gate in self.gates)}
+        ends = [stage for stage in self.stages if stage not in BESIDE_THE_PATH][-1:]
+        left = {*ends, *(gate.from_ for gate in self.gates)}
         for place, stage in enumerate(self.stages):
             if stage in BESIDE_THE_PATH:
                 yield ("stages", place), f"{stage} stands beside the path and is always there; leave it out"
             elif stage not in reached:
                 yield ("stages", place), f"no gate leads to stage {stage}, so nobody can reach it"
+            elif stage not in left:
+                yield ("stages", place), f"no gate leads on from stage {stage}, so everybody ends there"
+        for place, campaign in enumerate(self.campaigns):
+            if campaign.stage not in (*reached, *BESIDE_THE_PATH):
+                text = f"campaign {campaign.name} meets nobody, since no gate leads to stage {campaign.stage}"
+                yield ("campaigns", place, "stage"), text
+        order = {stage: place for place, stage in enumerate(self.stages)}
+        last = max(order.get(campaign.stage, 0) for campaign in self.campaigns)
+        for place, gate in enumerate(self.gates):
+            if gate.holdout and order[gate.to] > last:
+                text = f"no campaign stands at {gate.to} or behind it, so there is nothing that a holdout could measure"
+                yield ("gates", place, "holdout"), text
+
+    def _costs(self) -> Iterator[tuple[Place, str]]:
+        costs = [campaign.cost.total_minor for campaign in self.campaigns if campaign.cost is not None]
+        if self.budget is not None and sum(costs) > self.budget.amount_minor:
+            yield ("budget", "amount_minor"), (
+                f"the campaigns cost {sum(costs)}, more than the budget of {self.budget.amount_minor}"
+            )
+        for place, campaign in enumerate(self.campaigns):
+            for day in campaign.cost.by_day if campaign.cost is not None else ():
+                if day > self.period.end:
+                    at = ("campaigns", place, "cost", "by_day", day.isoformat())
+                    yield at, f"this day is after the period, which ends on {self.period.end}"
+
+    def _assumed(self) -> Iterator[tuple[Place, str]]:
+        gates = [gate.name for gate in self.gates]
+        for name in self.assumptions.gates:
+            if name not in gates:
+                near = did_you_mean(name, gates)
+                yield ("assumptions", "gates", name), f"expected one of the gates {listed(gates)}{near}"
 
     def _times(self) -> Iterator[tuple[Place, str]]:
         try:

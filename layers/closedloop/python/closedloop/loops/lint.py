@@ -42,7 +42,8 @@ def _name(place: Place) -> str:
 def _sites(loop: Loop, sites: Mapping[str, Site]) -> Iterator[tuple[Place, str]]:
     for place, name in enumerate(loop.sites):
         if name not in sites:
-            yield ("sites", place), f"no site {name!r} is known; apply its file first"
+            near = did_you_mean(name, sites)
+            yield ("sites", place), f"no site {name!r} is known{near or '; apply its file first'}"
         elif loop.sites[0] in sites and sites[name].list_name != (first := sites[loop.sites[0]]).list_name:
             yield ("sites", place), f"{name} shares no customer list with {first.site}; give both the same group"
 
@@ -105,7 +106,10 @@ def _templates(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, int, str,
 
 
 def conditions(loop: Loop) -> Iterator[tuple[Place, Condition]]:
-    """Every condition of a loop's gates, joined or single, with its place in the file."""
+    """Every condition of a loop's gates and audiences, joined or single, with its place in the file."""
+    for at, campaign in enumerate(loop.campaigns):
+        if campaign.audience is not None:
+            yield from _below(("campaigns", at, "audience"), campaign.audience)
     for at, gate in enumerate(loop.gates):
         yield from _below(("gates", at, "when"), gate.when)
         for rule_at, rule in enumerate(gate.exclude):

@@ -358,6 +358,8 @@ def _gains(objective: Objective, loop: Loop, facts: Facts, seen: Window) -> Iter
     if objective.metric is Metric.SALES:
         return [(seen.day(deal.won_at), deal.revenue_minor)
                 for deal in own if deal.won_at is not None and seen.holds(deal.won_at)]
+    if objective.metric is Metric.REPEAT:
+        return [(new.day, 1) for new in facts.new_persons if new.back_30]
     return [(seen.day(deal.won_at), 1) for deal in facts.deals if deal.won_at is not None and seen.holds(deal.won_at)]
 
 
@@ -475,10 +477,11 @@ def _weeks(facts: Facts, seen: Window) -> tuple[WeekFigures, ...]:
     return tuple(figures)
 
 
-def campaign_costs(loop: Loop, facts: Facts) -> dict[str, tuple[int, bool]]:
+def campaign_costs(loop: Loop, facts: Facts, seen: Window) -> dict[str, tuple[int, bool]]:
     """What each campaign cost, and whether only the loop states so; reported figures go before stated ones."""
     costs: dict[str, tuple[int, bool]] = {
-        campaign.name: (campaign.cost.amount_minor, True) for campaign in loop.campaigns if campaign.cost is not None
+        campaign.name: (campaign.cost.until(seen.last), True)
+        for campaign in loop.campaigns if campaign.cost is not None
     }
     reported: dict[str, int] = {}
     for cost in facts.costs:
@@ -490,7 +493,7 @@ def campaign_costs(loop: Loop, facts: Facts) -> dict[str, tuple[int, bool]]:
 
 def _money(loop: Loop, facts: Facts, seen: Window) -> Money:
     won = [deal for deal in facts.deals if seen.holds(deal.won_at) and own_currency(deal, loop)]
-    costs = campaign_costs(loop, facts)
+    costs = campaign_costs(loop, facts, seen)
     cost = sum(amount for amount, _ in costs.values()) if costs else None
     revenue = sum(deal.revenue_minor for deal in won)
     return Money(
@@ -527,7 +530,7 @@ def _campaigns(loop: Loop, facts: Facts, seen: Window, credits: Credits) -> tupl
         brought.setdefault(met[-1].channel if met else NONE, []).append(new)
         for channel in {touch.channel for touch in met} or {NONE}:
             reached[channel] = reached.get(channel, 0) + 1
-    costs = campaign_costs(loop, facts)
+    costs = campaign_costs(loop, facts, seen)
     of_loop = {campaign.name: campaign for campaign in loop.campaigns}
     credited = {channel for by_channel in credits.by_rule.values() for channel in by_channel}
     others = sorted(({*brought, *reached, *costs, *credited} - {NONE}) - set(of_loop))

@@ -51,6 +51,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "metric:expected_sales": ("Expected sales", "見込売上"),
     "metric:sales": ("Sales", "売上"),
     "metric:deals_won": ("Deals won", "受注件数"),
+    "metric:repeat": ("New persons who came back", "再訪した新規個人"),
     "define:new_persons_with_fit": (
         "Persons who became known in the period and whose fit is at least {fit} of 100.",
         "期間中に特定され、適合度が100点中{fit}点以上の個人の数。",
@@ -59,6 +60,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "define:expected_sales": (
         "Value of the deals opened in the period that are not lost, unweighted.",
         "期間中に発生し失注していない商談の金額(確度による加重なし)。",
+    ),
+    "define:repeat": (
+        "Persons who became known in the period and came back on another day within 30 days.",
+        "期間中に特定され、30日以内の別の日に再訪した個人の数。",
     ),
     "define:sales": (
         "Value of the deals won in the period, refunds taken off.",

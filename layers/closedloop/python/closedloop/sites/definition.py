@@ -349,5 +349,8 @@ def key_hash(key: str) -> str:
 
 
 def version_of(definition: BaseModel) -> str:
-    """The content hash of a definition: the same words are the same version."""
-    return hashlib.sha256(definition.model_dump_json().encode()).hexdigest()[:12]
+    """The content hash of a definition: the same words are the same version.
+
+    What is as it would be anyway is left out, so that a name added later changes no version that does not use it.
+    """
+    return hashlib.sha256(definition.model_dump_json(exclude_defaults=True).encode()).hexdigest()[:12]
