@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from urllib.request import Request, urlopen
 
@@ -17,11 +16,12 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from closedloop.events.failed import FailedEvent
 from closedloop.events.packet import Packet
 from closedloop.runtime import doors, observe
 from closedloop.sites.definition import Site
 from closedloop.store.boto import BotoCalls
-from closedloop.store.ledger import FailedEvent, Ledger, packet_of
+from closedloop.store.ledger import Ledger, failed_of, packet_of
 from closedloop.store.state import State
 from tests.functions.gateway import KEY, ORIGIN, SECRET_KEY
 
@@ -42,7 +42,14 @@ ENVIRONMENT = {
     "PUBLIC_URL": "https://c.northwind.example",
 }
 DEALS_SECRET, OLD_DEALS_SECRET = "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0", "whsec_b2xkLXNlY3JldC1vbGQtc2VjcmV0"
+HUBSPOT_SECRET, SALESFORCE_SECRET = "b9d9ff6a-client-secret-of-the-app", "b2a1c4-token-of-the-owner"
 POSTMARK_BASIC = "closedloop:correct horse"
+DEMO_SECRETS: dict[str, Any] = {
+    "deals_standard": [OLD_DEALS_SECRET, DEALS_SECRET],
+    "deals_hubspot": ["an-older-client-secret", HUBSPOT_SECRET],
+    "deals_salesforce": ["an-older-token", SALESFORCE_SECRET],
+    "postmark_basic": POSTMARK_BASIC,
+}
 POSTMARK = "Basic " + base64.b64encode(POSTMARK_BASIC.encode()).decode()
 PEPPER = "a pepper of the installation"
 SITES: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
@@ -76,7 +83,13 @@ SITES: tuple[tuple[dict[str, Any], tuple[str, ...]], ...] = (
                 "postal_address": "1-2-3 Minato, Tokyo",
                 "contact": "https://www.northwind.example/contact",
             },
-            "webhooks": {"deals": ["standard"], "email": ["postmark"]},
+            "currency": "JPY",
+            "webhooks": {
+                "deals": ["standard", "hubspot", "salesforce"],
+                "deal_stages": {"appointmentscheduled": "opened", "decisionmakerboughtin": "changed", "71": "won"},
+                "email": ["postmark"],
+                "salesforce_organizations": ["00D5g000007Xy9K"],
+            },
         },
         (SECRET_KEY,),
     ),
@@ -167,17 +180,7 @@ class Account:
         return sorted(found, key=lambda record: str(record["id"]))
 
     def failed(self) -> list[FailedEvent]:
-        return [
-            FailedEvent(
-                item["reason"]["S"],
-                item["handler"]["S"],
-                item["code_version"]["S"],
-                datetime.fromisoformat(item["received_at"]["S"]),
-                bytes(item["body"]["B"]),
-            )
-            for item in self.items()
-            if item["kind"]["S"] == "failed"
-        ]
+        return [failed_of([item]) for item in self.items() if item["kind"]["S"] == "failed"]
 
     def texts_of(self, bucket: str) -> dict[str, bytes]:
         """Every object's name and bytes."""
@@ -254,12 +257,7 @@ def declare(account: Account) -> None:
     account.client("s3").create_bucket(Bucket=LAKE, CreateBucketConfiguration={"LocationConstraint": REGION})
     secrets = account.client("secretsmanager")
     secrets.create_secret(Name="closedloop", SecretString=json.dumps({"pepper": PEPPER}))
-    secrets.create_secret(
-        Name="closedloop/sites/demo",
-        SecretString=json.dumps(
-            {"deals_standard": [OLD_DEALS_SECRET, DEALS_SECRET], "postmark_basic": POSTMARK_BASIC}
-        ),
-    )
+    secrets.create_secret(Name="closedloop/sites/demo", SecretString=json.dumps(DEMO_SECRETS))
     for words, secret_keys in SITES:
         account.state.put_site(Site.model_validate(words), secret_keys)
     account.declared = {key_of(item) for item in account.items(STATE)}

@@ -47,7 +47,7 @@ DOORS = ("beacon", "form", "deal")
 SUBJECT = re.compile(
     r"V#demo#~\d{4}-\d\d-\d\d-[0-9a-f]\Z|V#demo#[A-Za-z0-9_.-]{1,64}\Z|I#(email|user):[0-9a-f]{32}\Z|D#demo#[A-Za-z0-9_.-]{1,64}\Z"
 )
-EVENT_ID = re.compile(r"demo/(beacon|form|crm)/[A-Za-z0-9_.-]{1,64}\Z")
+EVENT_ID = re.compile(r"demo/(beacon|form|crm|order)/[A-Za-z0-9_.-]{1,64}\Z")
 SITE = Site.model_validate(SITES[0][0])
 
 

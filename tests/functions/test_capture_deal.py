@@ -146,7 +146,7 @@ def test_one_good_signature_among_several_is_enough(account: Account) -> None:
         ("standard", ""),
         ("standard", "x" * 3000),
         ("standard", "demo#CURRENT"),
-        ("hubspot", "demo"),
+        ("hubspot", "rival"),
         ("../standard", "demo"),
     ],
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from decimal import ROUND_HALF_UP, Decimal
-from math import isfinite
 
 from closedloop.errors import BadShape
 
@@ -22,14 +21,13 @@ def minor_units(stated: object, currency: str, field: str) -> int:
     """
     digits = _exponent(currency)
     refused = BadShape(f"{field}: expected an amount of money such as 1200.50, at most {MOST_MINOR} of the least unit")
-    if isinstance(stated, int | float) and not isinstance(stated, bool) and isfinite(stated):
+    exact = None
+    if isinstance(stated, int | float) and not isinstance(stated, bool) and 0 <= stated <= MOST_MINOR:
         # The shortest text of a float is what its sender wrote.
-        exact = Decimal(repr(stated)) if abs(stated) <= MOST_MINOR else None
+        exact = Decimal(repr(stated))
     elif isinstance(stated, str) and WRITTEN.fullmatch(stated):
         exact = Decimal(stated)
-    else:
-        exact = None
-    if exact is None or exact < 0 or exact > MOST_MINOR:
+    if exact is None or exact > MOST_MINOR:
         raise refused
     whole = int(exact.scaleb(digits).to_integral_value(ROUND_HALF_UP))
     if whole > MOST_MINOR:
