@@ -36,7 +36,7 @@ WORDS: Mapping[str, tuple[str, str]] = {
 }
 
 
-class _Wrong(ValueError):
+class WrongValue(ValueError):
     """What is wrong with one value, by its name in WORDS."""
 
     def __init__(self, what: str, **words: object) -> None:
@@ -72,16 +72,16 @@ def filled_in(form: Form, sent: Mapping[str, str], region: str) -> Filled:
     consents: list[dict[str, str]] = []
     wrong: list[WrongField] = []
 
-    def refuse(asked: FormField | ConsentBox, problem: _Wrong) -> None:
+    def refuse(asked: FormField | ConsentBox, problem: WrongValue) -> None:
         english, japanese = (text.format(**problem.words) for text in WORDS[problem.what])
         wrong.append(WrongField(asked.name, asked.label or asked.name, english, japanese))
 
     for asked in form.fields:
         try:
-            value = _normal(asked, sent.get(asked.name, ""), region)
+            value = normal(asked, sent.get(asked.name, ""), region)
             if asked.required and not value:
-                raise _Wrong("needed")
-        except _Wrong as problem:
+                raise WrongValue("needed")
+        except WrongValue as problem:
             refuse(asked, problem)
             continue
         if value:
@@ -94,45 +94,46 @@ def filled_in(form: Form, sent: Mapping[str, str], region: str) -> Filled:
             text = hashlib.sha256(box.texts[version].encode()).hexdigest()
             consents.append({"purpose": box.purpose, "version": version, "text": text})
         elif version or box.required:
-            refuse(box, _Wrong("text_changed" if version else "agree"))
+            refuse(box, WrongValue("text_changed" if version else "agree"))
     if not contact.get("email") and not wrong:
-        refuse(next(asked for asked in form.fields if asked.kind == "email"), _Wrong("needed"))
+        refuse(next(asked for asked in form.fields if asked.kind == "email"), WrongValue("needed"))
     if wrong:
         raise WrongFields(tuple(wrong))
     return Filled(contact["email"], contact, attributes, consents)
 
 
-def _normal(asked: FormField, sent: str, region: str) -> str:
+def normal(asked: FormField, sent: str, region: str) -> str:
     """One value, in form: full-width letters and half-width kana are what they stand for (NFKC).
 
-    Errors: _Wrong.
+    Errors: WrongValue.
     """
-    text = _readable(sent, lines=asked.kind == "text")
+    text = readable(sent, lines=asked.kind == "text")
     if len(text) > (most := LONGEST.get(asked.kind, LONGEST_NAME)):
-        raise _Wrong("long", most=most)
+        raise WrongValue("long", most=most)
     if not text:
         return ""
     if asked.kind == "email" and normal_address(text) is None:
-        raise _Wrong("email")
+        raise WrongValue("email")
     if asked.kind == "phone":
         return _phone(text, region)
     if asked.kind.endswith("kana"):
         text = DASH.sub("ー", text.translate(HIRAGANA))
         if not KANA.match(text):
-            raise _Wrong("kana")
+            raise WrongValue("kana")
     if asked.kind == "choice":
-        by_text = {_readable(option): option for option in asked.options}
+        by_text = {readable(option): option for option in asked.options}
         if text not in by_text:
-            raise _Wrong("choice", options=", ".join(asked.options))
+            raise WrongValue("choice", options=", ".join(asked.options))
         return by_text[text]
     return text
 
 
-def _readable(text: str, *, lines: bool = False) -> str:
+def readable(text: str, *, lines: bool = False) -> str:
     """A text without signs that nobody sees, without spaces at its ends; as one line, or as the lines it has."""
     text = unicodedata.normalize("NFKC", text)
     parts = text.splitlines() if lines else [text]
     seen = (
+        part if part.isprintable() else
         "".join(sign if sign in JOINERS or unicodedata.category(sign) not in ("Cc", "Cf") else " " for sign in part)
         for part in parts
     )
@@ -150,8 +151,8 @@ def _phone(text: str, region: str) -> str:
         # 内線 is how an extension is written in Japan; the library knows ext and x.
         number = phonenumbers.parse(text.replace("内線", "ext"), region)
     except phonenumbers.NumberParseException as error:
-        raise _Wrong("phone") from error
+        raise WrongValue("phone") from error
     if not phonenumbers.is_valid_number(number):
-        raise _Wrong("phone")
+        raise WrongValue("phone")
     written = str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
     return f"{written};ext={number.extension}" if number.extension else written
