@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as some
 from ruamel.yaml import YAML
 
+from closedloop.events.agents import SIGNED
 from closedloop.events.event import Door, Event, EventType
 from closedloop.events.times import iso, parse
 from closedloop.identity.evidence import links_of
@@ -114,6 +115,35 @@ def test_each_event_counts_once_and_the_copy_received_first_counts(tmp_path: Pat
     facts = ask(write(tmp_path, [later, first, first, a_page("e2", "b2", grade="machine")]))
     assert (facts.quality.delivered, facts.quality.distinct_ids, facts.quality.counted) == (4, 2, 2)
     assert (facts.users.anonymous, facts.users.page_views, facts.quality.machine) == (1, 1, 1)
+
+
+def mailed(id_: str, name: str, seconds: float, door: str = "link", **properties: Any) -> dict[str, Any]:
+    browser = {"visitor": "v:demo:b1"} if name == "Email Link Clicked" and "hidden" not in properties else {}
+    return an_event(id_, name, at=DAY + timedelta(seconds=seconds), door=door, ids=["email:ada"], **browser,
+                    properties={"loop": "autumn-pumps", "campaign": "case-mail", **properties})
+
+
+def test_what_a_scanner_follows_in_a_mail_is_counted_as_a_machines(tmp_path: Path) -> None:
+    scanned = [
+        mailed("m1", "Email Delivered", 0, "email"), mailed("m2", "Email Opened", 1),
+        mailed("m3", "Email Link Clicked", 2),
+        {**mailed("m4", "Email Link Clicked", 3, hidden=True), "grade": "machine"},
+        a_page("p1", "b1", at=DAY + timedelta(seconds=3)),
+    ]
+    read = [mailed("m5", "Email Link Clicked", 4000), a_page("p2", "b1", at=DAY + timedelta(seconds=4001))]
+    facts = ask(write(tmp_path, [*scanned, *read]))
+    assert {(mail.name, mail.machine) for mail in facts.mails} == {
+        ("Email Delivered", False), ("Email Opened", True), ("Email Link Clicked", True), ("Email Link Clicked", False),
+    }
+    assert (facts.quality.machine, facts.quality.human_page_views) == (4, 1)
+
+
+def test_a_browser_that_rushes_is_counted_as_a_machine_but_a_server_is_not(tmp_path: Path) -> None:
+    moments = [DAY + timedelta(seconds=0.5 * number) for number in range(30)]
+    rush = [a_page(f"r{number}", "b1", at=at) for number, at in enumerate(moments)]
+    told = [a_page(f"s{number}", "b2", at=at, grade_reason=SIGNED.reason) for number, at in enumerate(moments)]
+    facts = ask(write(tmp_path, [*rush, *told, a_page("p1", "b3")]))
+    assert (facts.quality.machine, facts.users.anonymous, facts.users.page_views) == (30, 2, 31)
 
 
 def test_two_browsers_of_one_address_are_one_user_from_their_first_page_on(tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ ARRIVAL, SKEW = timedelta(minutes=30), timedelta(minutes=1)
 # So long the browser of a machine's click is the machine.
 VISIT = timedelta(minutes=1)
 
+MAIL_DOORS = frozenset((Door.EMAIL, Door.LINK))
 ARRIVED = frozenset((EMAIL_SENT, EMAIL_ACCEPTED, EMAIL_DELIVERED))
 
 RUSHED = Evidence(Grade.MACHINE, "more than a page a second for twenty seconds")
@@ -92,7 +93,7 @@ def graded(events: Sequence[Event], count_test_browsers: Iterable[str] = ()) -> 
 
 def act_of(event: Event, evidence: Evidence) -> Act:
     """An event as behaviour is read from it; what a signed source states of a browser has that source's pace."""
-    mailed = event.door in (Door.EMAIL, Door.LINK)
+    mailed = event.door in MAIL_DOORS
     said = event.properties
     return Act(
         event.id, event.occurred_at, event.name, event.type in (EventType.PAGE, EventType.SCREEN),

@@ -21,6 +21,8 @@ import duckdb
 
 from closedloop.attribution.journeys import LOOKBACK
 from closedloop.events import event as names
+from closedloop.events.agents import Grade
+from closedloop.events.behaviour import MAIL_DOORS, Act, behaviour, mail_of
 from closedloop.lake import layout
 from closedloop.loops.definition import Loop
 from closedloop.reports import facts as f
@@ -42,7 +44,7 @@ PASSIVE = (
 _EVENT_COLUMNS = {
     **dict.fromkeys((
         "id", "packet", "site", "door", "type", "name", "visitor", "deal", "occurred_at", "received_at", "channel",
-        "medium", "source", "campaign", "grade", "currency", "properties", "traits",
+        "medium", "source", "campaign", "grade", "grade_reason", "currency", "properties", "traits",
     ), "VARCHAR"),
     "ids": "VARCHAR[]", "late": "BOOLEAN", "amount_minor": "BIGINT",
 }
@@ -59,11 +61,15 @@ SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') 
        CAST(left(occurred_at, 23) AS TIMESTAMP) AS occurred_at, CAST(left(received_at, 23) AS TIMESTAMP) AS received_at,
        coalesce(late, false) AS late, coalesce(channel, '') AS channel, coalesce(medium, '') AS medium,
        coalesce(source, '') AS source, coalesce(campaign, '') AS utm_campaign, coalesce(grade, '') AS grade,
+       coalesce(grade_reason, '') AS grade_reason,
        amount_minor, coalesce(currency, '') AS currency,
        coalesce(json_extract_string(properties, '$.stage_is_open') = 'true', false) AS deal_is_open,
        coalesce(json_extract_string(properties, '$.form'), '') AS form,
        coalesce(json_extract_string(properties, '$.campaign'), '') AS told_campaign,
        coalesce(json_extract_string(properties, '$.loop'), '') AS of_loop,
+       coalesce(json_extract_string(properties, '$.message_id'), '') AS message_id,
+       coalesce(json_extract_string(properties, '$.link'), '') AS link,
+       coalesce(json_extract_string(properties, '$.hidden'), '') AS hidden,
        coalesce(json_extract_string(properties, '$.day'), '') AS cost_day,
        CASE WHEN type = 'identify' OR name = '{names.FORM_SUBMITTED}' THEN coalesce(traits, '') ELSE '' END AS traits
 FROM lines
@@ -89,6 +95,7 @@ _TABLES = {
     "form_campaigns": "site VARCHAR, form VARCHAR, campaign VARCHAR",
     "touch_names": "name VARCHAR, kind VARCHAR",
     "passive_names": "name VARCHAR",
+    "judged": "id VARCHAR, grade VARCHAR",
     "person_map": "node VARCHAR, since TIMESTAMP, until TIMESTAMP, person VARCHAR",
     "converted": "person VARCHAR",
     "winners": "person VARCHAR, won_at TIMESTAMP",
@@ -157,7 +164,15 @@ def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], 
     lake.load(folder)
     lake.hand_over(loop, of_loop, edge)
 
-    lake.keep("events", "distinct_events")
+    lake.keep("distinct_events", "distinct_events")
+    lake.fill("judged", [(id_, told.grade.value) for id_, told in behaviour(
+        Act(id_, at, name, bool(page), browser,
+            mail_of(site, ids, loop_named, campaign, message) if door in MAIL_DOORS else "", link, bool(hidden),
+            Grade(grade or Grade.HUMAN))
+        for id_, at, name, page, browser, site, ids, loop_named, campaign, message, link, door, hidden, grade
+        in lake.ask("acts_to_judge")
+    ).items()])
+    lake.keep("events", "judged_events")
     lake.keep("decisions", "distinct_decisions")
     told = [
         Identification(id_, site, visitor, tuple(ids.split(" ")), deal, _utc(at), kind == "click")

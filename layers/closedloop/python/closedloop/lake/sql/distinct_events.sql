@@ -1,6 +1,7 @@
 -- Which facts do we have, each once? Of copies that differ, the one received first counts.
 SELECT id, site, door, type, name, visitor, known_id, ids_text, deal, occurred_at, received_at, late, channel, medium,
-       source, utm_campaign, grade, amount_minor, currency, deal_is_open, form, told_campaign, of_loop, cost_day, traits
+       source, utm_campaign, grade, grade_reason, amount_minor, currency, deal_is_open, form, told_campaign, of_loop,
+       message_id, link, hidden, cost_day, traits
 FROM (
   SELECT d.*, row_number() OVER (PARTITION BY d.id ORDER BY d.received_at, d.packet) AS copy
   FROM events_delivered d
