@@ -23,13 +23,14 @@
   const script = document.currentScript || document.querySelector('script[data-site]');
   const stub = window.closedloop;
   if (stub && stub.track && !Array.isArray(stub)) return; // loaded twice
-  if (!script || !script.dataset.site) {
+  // Tag managers cannot give a script attributes; they write them into its address: /t.js?site=WRITE_KEY
+  const settings = script && Object.assign(Object.fromEntries(new URLSearchParams(script.src.split('?')[1])), script.dataset);
+  const site = settings && settings.site;
+  if (!site) {
     console.warn('closedloop: the script tag needs data-site, the public write key of the site');
     return;
   }
 
-  const settings = script.dataset;
-  const site = settings.site;
   const mode = settings.consent; // what is neither notice nor opt_out is opt_in: a typing error collects nothing
   const asksFirst = mode !== 'notice' && mode !== 'opt_out';
   const storageKey = 'closedloop:' + site;
@@ -125,9 +126,11 @@
   }
 
   function forget() {
+    if (me.id) {
+      waiting = []; // without an id there are only counts, of nobody
+      inFlight = []; // the answer to it, whatever it is, no longer matters
+    }
     me = {};
-    waiting = [];
-    inFlight = []; // the answer to it, whatever it is, no longer matters
     try {
       localStorage.removeItem(storageKey);
     } catch (error) {

@@ -183,7 +183,7 @@ def collector(_built: None, domain: str) -> Iterator[Collector]:
 
     class Collects(Answer):
         def do_GET(self) -> None:
-            if self.path != "/t.js":
+            if self.path.partition("?")[0] != "/t.js":
                 return self.reply(404)
             made = handler.handle({"headers": {k.lower(): v for k, v in self.headers.items()}}, None)
             body = made.get("body", "")

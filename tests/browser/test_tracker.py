@@ -533,6 +533,13 @@ def test_without_a_grant_opt_in_sends_only_a_count(
     assert browser.driver.get_cookies() == [], "the answer's cookie is not taken either"
 
 
+def test_a_refusal_at_once_leaves_the_count(browser: Browser, site: Site, collector: Collector, tag: Tag) -> None:
+    browser.open(site.page("/", tag(consent="opt_in")))
+    browser.until("return window.closedloop && closedloop.version && closedloop.consent({analytics: 'denied'})")
+    browser.hide()
+    assert collector.event("page")["anonymousId"] is None
+
+
 def test_a_mode_with_a_typing_error_asks_first(browser: Browser, site: Site, collector: Collector, tag: Tag) -> None:
     browser.open(site.page("/", tag(consent="opt-out")))
     browser.hide()
