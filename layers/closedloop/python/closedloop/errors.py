@@ -131,6 +131,14 @@ class StageMoved(TryAgain):
         self.person = person
 
 
+class LoopMoved(TryAgain):
+    """Somebody else changed the loop while this change was looked at; apply the file again to see against what."""
+
+    def __init__(self, loop: str) -> None:
+        super().__init__(f"loop {loop} was changed by somebody else meanwhile; look at it and apply the file again")
+        self.loop = loop
+
+
 class ReportFailed(ClosedLoopError):
     """The report function ended without a report; an operator must read its log."""
 

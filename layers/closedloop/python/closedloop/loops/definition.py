@@ -426,12 +426,6 @@ class Loop(Definition):
             if campaign.stage not in (*reached, *BESIDE_THE_PATH):
                 text = f"campaign {campaign.name} meets nobody, since no gate leads to stage {campaign.stage}"
                 yield ("campaigns", place, "stage"), text
-        order = {stage: place for place, stage in enumerate(self.stages)}
-        last = max(order.get(campaign.stage, 0) for campaign in self.campaigns)
-        for place, gate in enumerate(self.gates):
-            if gate.holdout and order[gate.to] > last:
-                text = f"no campaign stands at {gate.to} or behind it, so there is nothing that a holdout could measure"
-                yield ("gates", place, "holdout"), text
 
     def _costs(self) -> Iterator[tuple[Place, str]]:
         costs = [campaign.cost.total_minor for campaign in self.campaigns if campaign.cost is not None]

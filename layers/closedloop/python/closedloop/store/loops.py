@@ -4,43 +4,71 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from closedloop.events.times import iso
+from closedloop.errors import LoopMoved
+from closedloop.events.times import iso, parse
 from closedloop.loops.definition import Loop
 from closedloop.sites.definition import version_of
 from closedloop.store import schema
 from closedloop.store.calls import CallFailed
-from closedloop.store.table import Table, key
+from closedloop.store.table import Item, Table, key
 
 
 class Loops(Table):
     """Keeps the loops."""
 
-    def put_loop(self, loop: Loop, now: datetime) -> str:
-        """Declare a loop; the same words are the same version, other words a new one beside it."""
+    def put_loop(self, loop: Loop, now: datetime, seen: str | None = None) -> str:
+        """Declare a loop; the same words are the same version, other words a new one beside it.
+
+        Shapes: `seen` is the version that the change was checked against, empty for none; any when left out.
+        Errors: LoopMoved when somebody else changed the loop meanwhile.
+        """
         version = version_of(loop)
+        current = self._get(f"L#{loop.loop}", "CURRENT")
+        found = current["version"]["S"] if current else ""
+        if seen not in (None, found):
+            raise LoopMoved(loop.loop)
+        if found == version:
+            return version
         body = {"S": loop.model_dump_json(by_alias=True)}
+        kept = {
+            "TableName": self._table, "Key": key(f"L#{loop.loop}", f"V#{version}"),
+            "UpdateExpression": "SET #body = if_not_exists(#body, :body), #at = if_not_exists(#at, :now)",
+            "ExpressionAttributeNames": {"#body": schema.BODY, "#at": "at"},
+            "ExpressionAttributeValues": {":body": body, ":now": {"S": iso(now)}},
+        }
+        writes = [
+            {"Update": kept},
+            self._once({**key(f"L#{loop.loop}", f"H#{iso(now)}#{version}"), "version": {"S": version}}),
+            self._put_if(
+                {**key(f"L#{loop.loop}", "CURRENT"), schema.BODY: body, "version": {"S": version}},
+                "#version = :seen" if found else "attribute_not_exists(#version)", {"#version": "version"},
+                {":seen": {"S": found}} if found else None,
+            ),
+            {"Put": {"TableName": self._table, "Item": key("L", loop.loop)}},
+        ]
         try:
-            self._dynamo.call(
-                "PutItem",
-                {
-                    "TableName": self._table,
-                    "ConditionExpression": "attribute_not_exists(#pk)",
-                    "ExpressionAttributeNames": {"#pk": schema.PK},
-                    "Item": {**key(f"L#{loop.loop}", f"V#{version}"), schema.BODY: body, "at": {"S": iso(now)}},
-                },
-            )
+            self._dynamo.call("TransactWriteItems", {"TransactItems": writes})
         except CallFailed as error:
-            if not error.is_condition:
-                raise
-        self._put({**key(f"L#{loop.loop}", "CURRENT"), schema.BODY: body, "version": {"S": version}})
-        self._put(key("L", loop.loop))
+            if error.is_condition:
+                raise LoopMoved(loop.loop) from error
+            raise
         return version
 
     def loop(self, name: str) -> Loop | None:
         item = self._get(f"L#{name}", "CURRENT", consistent=False)
-        return None if item is None else Loop.model_validate_json(item[schema.BODY]["S"])
+        return None if item is None else _loop(item)
+
+    def loop_history(self, name: str) -> list[tuple[datetime, Loop]]:
+        """Every version of a loop with the time at which it became current, in order; a version may come again."""
+        versions = {item[schema.SK]["S"][2:]: _loop(item) for item in self._query(f"L#{name}", "V#")}
+        history = [item[schema.SK]["S"].split("#") for item in self._query(f"L#{name}", "H#")]
+        return [(parse(at), versions[version]) for _, at, version in history]
 
     def loops(self) -> list[Loop]:
         """Every loop that was declared, in its current version."""
         found = (self.loop(item[schema.SK]["S"]) for item in self._query("L", consistent=False))
         return [loop for loop in found if loop is not None]
+
+
+def _loop(item: Item) -> Loop:
+    return Loop.model_validate_json(item[schema.BODY]["S"])
