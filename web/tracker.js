@@ -329,13 +329,12 @@
     while (waiting.length) {
       if (failures || navigator.onLine === false) return keep(waiting);
       const batch = nextBatch();
-      if (!me.id) {
-        request(batch.body).catch(function () {}); // beacons always carry cookies
-      } else if (navigator.sendBeacon && navigator.sendBeacon(collector, batch.body)) {
+      // Beacons always carry cookies: none without permission.
+      if (me.id && navigator.sendBeacon && navigator.sendBeacon(collector, batch.body)) {
         settle(batch.events);
       } else {
-        waiting = batch.events.concat(waiting);
-        return keep(waiting);
+        keep(batch.events); // until an answer is heard, on this page or the next
+        request(batch.body).then(function (reply) { if (reply.ok) settle(batch.events); }).catch(function () {});
       }
     }
   }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from collections import Counter
@@ -82,18 +84,20 @@ def test_a_visitor_keeps_one_id_over_pages(browser: Browser, site: Site, collect
 
 
 @pytest.mark.parametrize(
-    ("html", "head", "data"),
+    ("html", "head", "body", "data"),
     [
-        ('data-topic="lathes"', "", {"topic": "the whole site"}),
-        ("", '<meta name="closedloop:topic" content="lathes">', {"topic": "the whole site"}),
-        ("", "", {"topic": "lathes"}),
+        ('data-topic="all"', "", "<script>document.body.dataset.topic = 'lathes'</script>", {"topic": "all"}),
+        ('data-topic="lathes"', '<meta name="closedloop:topic" content="all">', "", {"topic": "the whole site"}),
+        ("", '<meta name="closedloop:topic" content="lathes">', "", {"topic": "the whole site"}),
+        ("", "", "", {"topic": "lathes"}),
     ],
-    ids=["html", "meta", "script"],
+    ids=["body", "html", "meta", "script"],
 )
 def test_a_page_says_its_topic(
-    browser: Browser, site: Site, collector: Collector, tag: Tag, html: str, head: str, data: dict[str, str]
+    browser: Browser, site: Site, collector: Collector, tag: Tag, html: str, head: str, body: str, data: dict[str, str]
 ) -> None:
-    browser.open(site.page("/", head + tag(**data), html=html))
+    # The tag stands last, so that the body has its topic when the script runs.
+    browser.open(site.page("/", head, body + tag(**data), html=html))
     browser.hide()
     assert collector.event("page")["context"]["topic"] == "lathes"
 
@@ -280,7 +284,7 @@ def test_without_permission_a_form_does_not_say_whose_it_is(
     assert site.submission().keys() == {"company", "cl_write_key", "cl_submission_id"}
 
 
-@pytest.mark.parametrize("outage", [503, REFUSES], ids=["answers 503", "refuses"])
+@pytest.mark.parametrize("outage", [429, 503, REFUSES], ids=["answers 429", "answers 503", "refuses"])
 def test_what_could_not_be_sent_arrives_after_the_next_page_load_exactly_once(
     browser: Browser, site: Site, collector: Collector, tag: Tag, outage: int
 ) -> None:
@@ -303,6 +307,48 @@ def test_what_could_not_be_sent_arrives_after_the_next_page_load_exactly_once(
     assert set(arrived.values()) == {1}
     assert collector.event("Quote Requested")["properties"] == {"lines": 3}
     browser.until(f"return !(JSON.parse(localStorage.getItem('closedloop:{KEY}')).queue || []).length")
+
+
+def offline(browser: Browser, *, off: bool) -> None:
+    conditions = {"offline": off, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+    browser.driver.execute_cdp_cmd("Network.enable", {})
+    browser.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+
+
+def test_what_happens_offline_is_told_when_the_network_is_back(
+    browser: Browser, site: Site, collector: Collector, tag: Tag
+) -> None:
+    browser.may_complain = True
+    browser.open(site.page("/", tag()))
+    browser.hide()
+    collector.event("page")
+    offline(browser, off=True)
+    try:
+        browser.until("return !navigator.onLine")
+        browser.run("closedloop.track('Read On The Train')")
+        browser.hide()
+        browser.until(f"return (JSON.parse(localStorage.getItem('closedloop:{KEY}')).queue || []).length === 1")
+    finally:
+        offline(browser, off=False)
+
+    collector.event("Read On The Train")
+    browser.until(f"return !JSON.parse(localStorage.getItem('closedloop:{KEY}')).queue.length")
+    assert len(collector.events("Read On The Train")) == 1
+
+
+@pytest.mark.parametrize("beacon", ["undefined", "() => false"], ids=["without beacons", "beacons refused"])
+def test_where_there_is_no_beacon_a_request_that_outlives_the_page_is_sent(
+    browser: Browser, site: Site, collector: Collector, tag: Tag, beacon: str
+) -> None:
+    head = f"<script>Object.defineProperty(navigator, 'sendBeacon', {{value: {beacon}}})</script>"
+    browser.open(site.page("/", head + tag()))
+    browser.hide()
+    collector.event("page")
+    browser.run("closedloop.track('Catalogue Opened')")
+    browser.open(site.page("/next"))
+
+    collector.event("Catalogue Opened")
+    assert len(collector.events("Catalogue Opened")) == 1
 
 
 def test_an_outage_that_ends_while_the_page_is_open_is_made_good(
@@ -600,15 +646,16 @@ def test_a_withdrawal_is_the_last_word_and_leaves_nothing(
     assert browser.run("return localStorage.length") == 0
 
 
+@pytest.mark.parametrize("mode", ["notice", "opt_out"])
 def test_where_notice_is_enough_a_refusal_outlives_the_page(
-    browser: Browser, site: Site, collector: Collector, tag: Tag
+    browser: Browser, site: Site, collector: Collector, tag: Tag, mode: str
 ) -> None:
-    browser.open(site.page("/", tag()))
+    browser.open(site.page("/", tag(consent=mode)))
     browser.hide()
-    collector.event("page")
+    assert collector.event("page")["anonymousId"]
     browser.run("closedloop.consent({analytics: 'denied'})")
     collector.event("Consent Updated")
-    browser.open(site.page("/next", tag()))
+    browser.open(site.page("/next", tag(consent=mode)))
 
     browser.hide()
     assert collector.event("page", 2)["anonymousId"] is None
@@ -640,17 +687,18 @@ def privacy_control(browser: Browser) -> Iterator[Callable[[], None]]:
         browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", {"identifier": identifier})
 
 
+@pytest.mark.parametrize("mode", ["opt_in", "notice", "opt_out"])
 def test_global_privacy_control_wins_over_a_stored_grant(
-    browser: Browser, site: Site, collector: Collector, tag: Tag, privacy_control: Callable[[], None]
+    browser: Browser, site: Site, collector: Collector, tag: Tag, privacy_control: Callable[[], None], mode: str
 ) -> None:
-    browser.open(site.page("/", tag(consent="opt_in")))
+    browser.open(site.page("/", tag(consent=mode)))
     browser.loaded()
     browser.run("closedloop.consent({analytics: 'granted', marketing: 'granted'})")
     browser.hide()
     collector.event("Consent Updated")
 
     privacy_control()
-    browser.open(site.page("/next", tag(consent="opt_in")))
+    browser.open(site.page("/next", tag(consent=mode)))
     browser.loaded()
     browser.run("closedloop.consent({analytics: 'granted', marketing: 'granted'}).track('Hidden')")
     browser.hide()
@@ -667,6 +715,25 @@ def test_a_strict_content_security_policy_lets_it_work(
 ) -> None:
     policy = f"default-src 'none'; script-src {collector.url}; connect-src {collector.url}; img-src 'self'"
     browser.open(site.page("/", tag(), Content_Security_Policy=policy))
+    browser.hide()
+    collector.event("page")
+
+
+@pytest.mark.parametrize("by", ["nonce", "nonce and strict-dynamic", "hash"])
+def test_the_loader_inline_passes_a_strict_policy(
+    browser: Browser, site: Site, collector: Collector, by: str
+) -> None:
+    text = build.snippet().text
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    source = {
+        "nonce": "'nonce-Zm9v'",
+        "nonce and strict-dynamic": "'nonce-Zm9v' 'strict-dynamic'",
+        "hash": f"'sha256-{digest}' {collector.url}",
+    }[by]
+    nonce = "" if by == "hash" else 'nonce="Zm9v"'
+    policy = f"default-src 'none'; script-src {source}; connect-src {collector.url}; base-uri 'none'; img-src 'self'"
+    head = f'<script {nonce} data-site="{KEY}" data-consent="notice" data-endpoint="{collector.url}">{text}</script>'
+    browser.open(site.page("/", head, Content_Security_Policy=policy))
     browser.hide()
     collector.event("page")
 
