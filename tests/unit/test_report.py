@@ -254,6 +254,39 @@ def test_a_refund_is_taken_off_revenue_and_credit(tmp_path: Path) -> None:
     assert {campaign.first.revenue_minor for campaign in report.campaigns} == {0}
 
 
+def test_a_shops_orders_are_deals_like_a_crms_and_the_report_balances(tmp_path: Path) -> None:
+    day = timedelta(days=1)
+    extra = (
+        a_deal("x1", "Order Completed", "bob", 500, at=DAY + 5 * day, deal="o-1") | {"door": "beacon"},
+        a_deal("x2", "Order Refunded", "bob", 120, at=DAY + 6 * day, deal="o-1") | {"door": "beacon"},
+        a_deal("x3", "Order Completed", "ada", 70, at=DAY + 6 * day, deal="o-2") | {"door": "beacon"},
+        a_deal("x4", "Order Cancelled", "", None, at=DAY + 7 * day, deal="o-2") | {"door": "beacon"},
+        # What a browser says of an order names no deal.
+        an_event("x5", "Order Completed", at=DAY + 5 * day, properties={"amount_minor": 9999, "currency": "JPY"}),
+    )
+    report = built(a_small_loop(tmp_path, extra=extra))[0]
+    assert report.reconciles
+    assert (report.money.deals_won, report.money.revenue_minor, report.money.refunded_minor) == (2, 680, 120)
+    assert (report.money.deals_lost, report.money.deals_mixed) == (1, 0)
+
+
+def test_a_deal_that_the_crms_own_stage_opens_again_is_won_no_more(tmp_path: Path) -> None:
+    again = a_deal("x1", "Deal Changed", "", None, at=DAY + timedelta(days=20))
+    extra = (again | {"properties": '{"stage": "proposal", "stage_is_open": true}'},)
+    report = built(a_small_loop(tmp_path, extra=extra))[0]
+    assert report.reconciles
+    assert (report.money.deals_won, report.money.revenue_minor, report.money.deals_lost) == (0, 0, 0)
+
+
+def test_a_deal_told_in_two_currencies_is_marked_on_the_page(tmp_path: Path) -> None:
+    extra = (a_deal("x1", "Deal Refunded", "", 5, at=DAY + timedelta(days=20), currency="USD"),)
+    report, files, _ = built(a_small_loop(tmp_path, extra=extra))
+    assert report.reconciles
+    assert (report.money.revenue_minor, report.money.refunded_minor, report.money.deals_mixed) == (300, 0, 1)
+    assert "several currencies" in files[LATEST + "index.html"].decode()
+    assert "複数の通貨" in files[LATEST + "index.ja.html"].decode()
+
+
 def test_a_deal_won_at_the_very_moment_of_the_report_is_in_it(tmp_path: Path) -> None:
     extra = (a_deal("x1", "Deal Won", "", 40, at=AS_OF, deal="d9", received_at="2026-11-24T03:00:00.000Z"),
              a_deal("x2", "Deal Won", "", 40, at=AS_OF + timedelta(minutes=3), deal="d8",

@@ -155,7 +155,10 @@ class CampaignFigures:
 
 @dataclass(frozen=True, slots=True)
 class Money:
-    """Deals and revenue in the period, in the loop's currency, refunds taken off; other currencies stand apart."""
+    """Deals and revenue in the period, in the loop's currency, refunds taken off; other currencies stand apart.
+
+    Shapes: `deals_mixed` are deals won in the period of which several currencies were told.
+    """
 
     currency: str
     deals_opened: int
@@ -166,6 +169,7 @@ class Money:
     refunded_minor: int
     cost_minor: int | None
     return_on_cost: float | None
+    deals_mixed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,6 +506,7 @@ def _money(loop: Loop, facts: Facts, seen: Window) -> Money:
         deals_refunded=sum(deal.refunded_minor != 0 for deal in won), revenue_minor=revenue,
         refunded_minor=sum(deal.refunded_minor for deal in won), cost_minor=cost,
         return_on_cost=(revenue - cost) / cost if cost else None,
+        deals_mixed=sum(deal.mixed and seen.holds(deal.won_at) for deal in facts.deals),
     )
 
 

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from closedloop.attribution.journeys import NONE
+from closedloop.events.money import digits
 from closedloop.reports.statistics import Interval
 
 if TYPE_CHECKING:
@@ -16,9 +17,6 @@ if TYPE_CHECKING:
 
 DASH = "—"
 
-# How many decimals a currency has, where it is not two (ISO 4217).
-DECIMALS = {"JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "XAF": 0, "XOF": 0, "BHD": 3, "KWD": 3,
-            "OMR": 3, "TND": 3}
 SYMBOLS = {"JPY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "KRW": "₩"}
 
 
@@ -147,6 +145,11 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Page views, {n} in the period, are no measure of success and stand here only so that the numbers "
         "can be checked.",
         "期間中のページビューは {n} です。成果の指標ではなく、数値の照合のためだけに記載します。",
+    ),
+    "deals_mixed": (
+        "Of {deals} deals won several currencies were told: each counts with its last sum in that sum's currency, and "
+        "refunds in another currency are not taken off.",
+        "受注{deals}件では複数の通貨が報告されています。最後に報告された金額とその通貨で数え、別の通貨での返金は差し引いていません。",
     ),
     "foreign": (
         "{currency} is not the loop's currency: {deals} deals won, revenue {revenue}, cost {cost} stand "
@@ -357,6 +360,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {
 }
 
 
+def _decimals(currency: str) -> int:
+    """How many decimals a currency is shown with: two where it is none of ISO 4217."""
+    places = digits(currency)
+    return 2 if places is None else places
+
+
 @dataclass(frozen=True, slots=True)
 class Words:
     """One language's words and ways to write numbers."""
@@ -384,7 +393,7 @@ class Words:
 
     def scale(self, currency: str) -> int:
         """How many minor units make one."""
-        return int(10 ** DECIMALS.get(currency, 2))
+        return int(10 ** _decimals(currency))
 
     def number(self, value: float | None, decimals: int = 0) -> str:
         return DASH if value is None else f"{value:,.{decimals}f}"
@@ -392,7 +401,7 @@ class Words:
     def money(self, minor: float | None, currency: str) -> str:
         if minor is None:
             return DASH
-        text = f"{abs(minor) / self.scale(currency):,.{DECIMALS.get(currency, 2)}f}"
+        text = f"{abs(minor) / self.scale(currency):,.{_decimals(currency)}f}"
         sign = "−" if minor < 0 else ""
         symbol = SYMBOLS.get(currency)
         return f"{sign}{symbol}{text}" if symbol else f"{sign}{text} {currency}"
