@@ -276,13 +276,17 @@ def test_the_snippet_carries_the_public_key_and_the_consent_mode(cloud: Cloud, r
     )
 
 
-def test_a_secret_is_set_and_that_of_deals_stays_good_while_the_sender_changes_over(cloud: Cloud, run: Run) -> None:
+def test_a_secret_is_set_and_the_last_one_stays_good_while_the_sender_changes_over(cloud: Cloud, run: Run) -> None:
     run("site", "apply", SITE)
     old = cloud.secret("closedloop/sites/demo")["deals_standard"]
     said = run("site", "secrets", "demo", "--set", "sendgrid_key=MFkwXYZ", "--set", "deals_standard=whsec_new")
     assert (said.status, "MFkwXYZ" in said.out, "whsec_new" in said.out) == (0, False, False)
     kept = cloud.secret("closedloop/sites/demo")
-    assert (kept["sendgrid_key"], kept["deals_standard"]) == ("MFkwXYZ", ["whsec_new", *old])
+    assert (kept["sendgrid_key"], kept["deals_standard"]) == (["MFkwXYZ"], ["whsec_new", *old])
+    for value in ("second", "third", "third"):
+        run("site", "secrets", "demo", "--set", f"sendgrid_key={value}", "--set", f"mandrill_url=https://{value}.example")
+    kept = cloud.secret("closedloop/sites/demo")
+    assert (kept["sendgrid_key"], kept["mandrill_url"]) == (["third", "second"], "https://third.example")
 
 
 @pytest.mark.parametrize(("pair", "message"), [

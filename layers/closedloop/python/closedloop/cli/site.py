@@ -17,6 +17,9 @@ from closedloop.runtime.sender import Standing, sender_standing
 from closedloop.sites.definition import Site, key_hash, version_of
 from closedloop.sites.document import Document
 
+# What outside systems sign with: any of two live values is believed.
+SIGNED = ("deals_", "_key", "_basic")
+
 app = typer.Typer(no_args_is_help=True, help="Sites: what an owner declares of a web property.")
 
 
@@ -113,6 +116,11 @@ def snippet(site: str, stage: Stage = None, outputs: Outputs = None) -> None:
     print(f'<script async src="{endpoint}/t.js" data-site="{known.write_key}" data-consent="{known.consent}"></script>')
 
 
+def _with_the_last(old: Any, value: str) -> list[str]:
+    """A new secret, and the last one until the sender has changed over."""
+    return [value, *(one for one in (old if isinstance(old, list) else [old]) if one and one != value)][:2]
+
+
 @app.command(epilog="Example: closedloop site secrets demo --set sendgrid_key=MFkw...")
 def secrets(
     site: str,
@@ -129,9 +137,8 @@ def secrets(
             raise BadShape(f"--set {name}: expected NAME=VALUE")
         if name == "secret_key":
             raise BadShape("--set secret_key: this key is made by `closedloop site apply`, and is its own")
-        # Deals are signed with any of a list: the new secret, and the last one until the sender has changed over.
-        old = kept.get(name) or []
-        kept[name] = [value, *(one for one in old if one != value)][:2] if name.startswith("deals_") else value
+        signs = name.startswith(SIGNED) or name.endswith(SIGNED)
+        kept[name] = _with_the_last(kept.get(name), value) if signs else value
     if set_:
         doors.put_site_secrets(site, kept)
     content = kept if show_values else dict.fromkeys(kept, "(set)")
