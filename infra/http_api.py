@@ -34,6 +34,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         *("GET /l/{token}", "HEAD /l/{token}"),
         *("GET /o/{token}", "HEAD /o/{token}"),
         *("GET /u/{token}", "HEAD /u/{token}", "POST /u/{token}"),
+        *("GET /c/{token}", "HEAD /c/{token}", "POST /c/{token}"),
     ),
     "serve_tracker": ("GET /t.js", "HEAD /t.js"),
 }

@@ -152,6 +152,7 @@ class Installation:
         doors = MailDoors(
             mailer=self.post,
             links=lambda *_: Links("https://go", "https://seen", "https://stop", "https://bait"),
+            asks=lambda *_: None,
             loops={LOOP.loop: LOOP},
             sites=SITES,
             now=self.now,

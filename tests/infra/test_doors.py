@@ -22,6 +22,8 @@ CONTRACT = {
     "GET /o/{token}": "follow_link",
     "GET /u/{token}": "follow_link",
     "POST /u/{token}": "follow_link",
+    "GET /c/{token}": "follow_link",
+    "POST /c/{token}": "follow_link",
 }
 
 

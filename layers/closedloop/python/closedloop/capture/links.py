@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from itsdangerous import BadData, URLSafeSerializer
@@ -53,6 +53,9 @@ class Mailed:
     url: str = ""
 
 
+Said = TypeVar("Said")
+
+
 class Tokens:
     """Signs and reads tokens; the newest key signs, every live key is read, each purpose has its own salt."""
 
@@ -62,16 +65,24 @@ class Tokens:
     def _of(self, purpose: str) -> URLSafeSerializer:
         return URLSafeSerializer(self._keys, salt=purpose, signer_kwargs={"digest_method": _sha256})
 
-    def sign(self, purpose: str, mailed: Mailed) -> str:
-        return str(self._of(purpose).dumps(asdict(mailed)))
+    def sign(self, purpose: str, said: Any) -> str:
+        """A token that says what a dataclass holds."""
+        return str(self._of(purpose).dumps(asdict(said)))
 
     def read(self, purpose: str, token: str) -> Mailed:
-        """What a token says.
+        """What the token of a campaign's mail says.
+
+        Errors: NotFound when we did not sign it for this purpose.
+        """
+        return self.read_as(Mailed, purpose, token)
+
+    def read_as(self, kind: Callable[..., Said], purpose: str, token: str) -> Said:
+        """What a token says, as the dataclass that was signed.
 
         Errors: NotFound when we did not sign it for this purpose.
         """
         try:
-            return Mailed(**self._of(purpose).loads(token))
+            return kind(**self._of(purpose).loads(token))
         except (BadData, TypeError, ValueError) as error:
             raise NotFound("this link is not valid") from error
 
@@ -193,14 +204,25 @@ def _keep(
 
 def _page(which: str, title: str, status: int) -> Answer:
     english, japanese, text, text_ja = PAGES[which]
-    button = '<form method="post"><button>Unsubscribe / 配信停止</button></form>' if which == "ask" else ""
     shown = html.escape(title)
+    button = "Unsubscribe / 配信停止" if which == "ask" else ""
+    return page((english, japanese), (text.format(title=shown), text_ja.format(title=shown)), status, button)
+
+
+def page(heading: tuple[str, str], paragraphs: Sequence[str], status: int, button: str = "") -> Answer:
+    """A page of ours for somebody who follows a link of a mail, with one button where there is something to do.
+
+    Shapes: the heading is in English and Japanese; paragraphs are HTML.
+    """
+    english, japanese = heading
     body = (
         f'<!doctype html><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{english}</title>"
         "<style>body{font:1rem/1.6 sans-serif;max-width:32rem;margin:4rem auto;padding:0 1rem;color:#222}"
         "button{font:inherit;padding:.6rem 1.2rem}</style>"
-        f"<h1>{english} / {japanese}</h1><p>{text.format(title=shown)}<br>{text_ja.format(title=shown)}</p>{button}"
+        f"<h1>{english} / {japanese}</h1><p>{'<br>'.join(paragraphs)}</p>"
     )
+    if button:
+        body += f'<form method="post"><button>{button}</button></form>'
     headers = {"referrer-policy": "no-referrer", "x-robots-tag": "noindex"}
     return Answer(status, body, "text/html; charset=utf-8", headers)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from email.utils import formataddr
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 STUMBLES = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 # Beyond what mail clients show: Gmail clips a mail at 102 KB.
 LONGEST = 200_000
+# Whoever claimed a mail has sent it within minutes, or died over it.
+CLAIM_LIFE = timedelta(minutes=15)
 
 
 class NotATemplate(ValueError):
@@ -81,16 +84,17 @@ def compose(
         "link": links.click, "unsubscribe_link": links.unsubscribe,
     }
     name = campaign.name
-    subject = _one_line(_filled(name, mail.subject, values))
+    subject = one_line(_filled(name, mail.subject, values))
     if not subject:
         raise BadShape(f"the mail of campaign {name} cannot be written: its subject is empty")
-    text = f"{_filled(name, mail.text, values).rstrip()}\n\n-- \n{_footer(sender, links)}"
+    end = footer(sender, links.unsubscribe)
+    text = f"{_filled(name, mail.text, values).rstrip()}\n\n-- \n{end}"
     if mail.html:
-        body = _before_the_end(_filled(name, mail.html, values, html=True), _html_of(name, _footer(sender, links)))
+        body = _before_the_end(_filled(name, mail.html, values, html=True), html_of(name, end))
     else:
-        body = _html_of(name, text)
+        body = html_of(name, text)
     return WrittenMail(
-        sender=formataddr((_one_line(sender.name), sender.address)), to=contact["email"], subject=subject, text=text,
+        sender=formataddr((one_line(sender.name), sender.address)), to=contact["email"], subject=subject, text=text,
         html=_before_the_end(body, _unseen(links)),
         headers={
             "List-Unsubscribe": f"<{links.unsubscribe}>, <mailto:{sender.address}?subject=unsubscribe>",
@@ -139,9 +143,9 @@ def _filled(campaign: str, template: str, values: Mapping[str, Any], *, html: bo
     return written
 
 
-def _footer(sender: MailSender, links: Links) -> str:
+def footer(sender: MailSender, unsubscribe: str) -> str:
     """Who sends this, from where, whom to ask and how to stop: in every mail, whatever its template says."""
-    stop = f"配信停止 / Unsubscribe: {links.unsubscribe}"
+    stop = f"配信停止 / Unsubscribe: {unsubscribe}"
     return "\n".join((sender.name, sender.postal_address, sender.contact, stop, ""))
 
 
@@ -156,7 +160,7 @@ def _unseen(links: Links) -> str:
     )
 
 
-def _html_of(campaign: str, text: str) -> str:
+def html_of(campaign: str, text: str) -> str:
     """A plain text as HTML: its paragraphs, its lines, its links."""
     template = (
         "{% for part in parts %}<p>{% for line in part.splitlines() %}{{ line | urlize }}"
@@ -172,7 +176,7 @@ def _before_the_end(html: str, addition: str) -> str:
     return f"{html[:at]}{addition}{html[at:]}"
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
     """A header's words: one line, so that no other header can follow them."""
     # A joiner is no sign of its own, but holds signs like those of a family together.
     return " ".join("".join(sign if sign.isprintable() or sign == "\u200d" else " " for sign in text).split())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 from zoneinfo import ZoneInfo
@@ -13,10 +13,13 @@ from zoneinfo import ZoneInfo
 from msgspec import structs
 
 from closedloop.errors import BadShape, MailRefused, OutcomeUnknown, StageMoved, Throttled, TryAgain
+from closedloop.events.confirmations import OPEN_FOR
+from closedloop.events.event import UNCONFIRMED
 from closedloop.identity.persons import ids_of
-from closedloop.loops.actions import Links, WrittenMail, compose
+from closedloop.loops.actions import CLAIM_LIFE, Links, WrittenMail, compose
 from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import EXCLUDED, Campaign, Loop
+from closedloop.loops.questions import Writes, perform_question
 from closedloop.loops.ready import Ready
 from closedloop.profiles.profile import Excerpt, Profile
 from closedloop.sites.definition import Site
@@ -27,7 +30,6 @@ if TYPE_CHECKING:
     from closedloop.store.profiles import StoredProfile
     from closedloop.store.state import State
 
-CLAIM_LIFE = timedelta(minutes=15)
 BEGUN = ("claimed", "sent", "unknown")
 OUTCOMES = ("moved", "held", "excluded", "unchanged", "later", "failed")
 
@@ -135,10 +137,11 @@ def furthest(positions: Sequence[Position], loop: Loop) -> Position:
 
 @dataclass(frozen=True, slots=True)
 class MailDoors:
-    """What performing needs: the mailer, the links for a person's mail, loops, sites and clock."""
+    """What performing needs: the mailer, the links for a person's mail, the mails that ask, loops, sites and clock."""
 
     mailer: Mailer
     links: Callable[[Site, str, str, Campaign, datetime], Links]
+    asks: Writes
     loops: Mapping[str, Loop]
     sites: Mapping[str, Site]
     now: Callable[[], datetime]
@@ -149,15 +152,18 @@ def perform_shard(run: str, shard: int, state: State, files: RunFiles, doors: Ma
     counts: Counter[str] = Counter()
     for person in files.people(run, shard):
         try:
-            actions = state.actions(person)
-            if actions:
+            actions, questions = state.to_do(person)
+            if actions or questions:
                 # An action that was decided under a former id is done for the person that the id moved to.
                 stored = _living(person, state)
                 if stored.profile is None and stored.version:
                     # A profile that cannot be read now is folded anew; its mails wait.
                     counts["later"] += len(actions)
+                    counts["question_later"] += len(questions)
                     continue
                 contact = state.contact(stored.profile.person) if stored.profile else {}
+                for asked in questions:
+                    counts[f"question_{perform_question(asked, stored.profile, contact, state, doors)}"] += 1
                 for action in actions:
                     counts[_perform(action, stored.profile, contact, run, state, doors)] += 1
         except TryAgain:
@@ -204,6 +210,12 @@ def _perform(
         return end("failed", f"suppressed: {profile.suppressed}")
     if profile.consent.get("marketing") == "denied":
         return end("failed", "marketing was refused")
+    if profile.consent.get("marketing") == UNCONFIRMED:
+        if now > action.at + OPEN_FOR:
+            return end("failed", "marketing was never confirmed")
+        # A confirmation makes the person due at once; until then nothing is to be tried.
+        state.postpone(action, action.at + OPEN_FOR)
+        return "later"
     reason = state.suppressed(addresses)
     if reason:
         return end("failed", f"suppressed: {reason}")

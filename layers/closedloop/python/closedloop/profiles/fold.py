@@ -24,7 +24,7 @@ from closedloop.identity.persons import anchor_of, person_id
 from closedloop.profiles.fit import fit_of
 from closedloop.profiles.interest import weight
 from closedloop.profiles.profile import DealState, Profile, Seen
-from closedloop.sites.definition import Site
+from closedloop.sites.definition import MARKETING, Site
 
 MOMENTS = 20
 # What a profile keeps at most: of paths, acts, attributes and deals each so many, the newest, within so many bytes,
@@ -268,11 +268,18 @@ def _suppressed(events: Iterable[Event]) -> str:
 
 
 def _consent(events: Iterable[Event]) -> dict[str, str]:
-    consent: dict[str, str] = {}
-    for event in events:
-        stated = event.context.get("consent")
-        if isinstance(stated, Mapping):
-            for purpose in ("analytics", "marketing"):
-                if stated.get(purpose) in ("granted", "denied"):
-                    consent[purpose] = str(stated[purpose])
+    """What the person agreed to: granted, denied, or unconfirmed where an address has not yet confirmed it.
+
+    Once an address was asked to confirm, what a browser says proves nothing about it, whenever it was said: whoever
+    sits there may have typed another's address.
+    """
+    said = [(event, stated) for event in events if isinstance(stated := event.context.get("consent"), Mapping)]
+    asked = any(stated.get(MARKETING) == names.UNCONFIRMED for _, stated in said)
+    consent = {MARKETING: names.UNCONFIRMED} if asked else {}
+    for event, stated in said:
+        browser = event.door is Door.BEACON and event.context.get("grade") != "server"
+        for purpose in ("analytics", MARKETING):
+            word = stated.get(purpose)
+            if word == "denied" or (word == "granted" and not (asked and browser and purpose == MARKETING)):
+                consent[purpose] = str(word)
     return consent

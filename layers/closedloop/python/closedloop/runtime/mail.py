@@ -8,11 +8,15 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
+from closedloop.capture.confirm import CONFIRM, Asking
 from closedloop.capture.links import CLICK, HIDDEN, OPEN, UNSUBSCRIBE, Mailed, Tokens
 from closedloop.errors import MailRefused, OutcomeUnknown, Throttled
+from closedloop.events.confirmations import OPEN_FOR, Question
+from closedloop.events.identifiers import Hasher
 from closedloop.events.times import iso
 from closedloop.loops.actions import Links, WrittenMail, landing
 from closedloop.loops.definition import Campaign
+from closedloop.loops.questions import compose_question
 from closedloop.sites.definition import Site
 
 CREDIT = timedelta(days=90)
@@ -71,3 +75,24 @@ def links_of(tokens: Tokens, public_url: str) -> Callable[[Site, str, str, Campa
         )
 
     return links
+
+
+def questions_of(
+    tokens: Tokens, public_url: str, pepper: bytes
+) -> Callable[[Site, Question, str, datetime], WrittenMail | None]:
+    """Writes the mails that ask for a confirmation, if the address that is held is the one that is to be asked."""
+
+    def write(site: Site, question: Question, email: str, now: datetime) -> WrittenMail | None:
+        if Hasher(pepper, site.list_name).address(email) != question.identifier:
+            return None
+        asking = Asking(
+            site.site, question.identifier, question.form, question.submission, question.version, question.text,
+            iso(now + OPEN_FOR),
+        )
+        plain = Mailed(site.site, question.identifier, "", question.form, iso(now + CREDIT))
+        return compose_question(
+            site, question, email, f"{public_url}/c/{tokens.sign(CONFIRM, asking)}",
+            f"{public_url}/u/{tokens.sign(UNSUBSCRIBE, plain)}",
+        )
+
+    return write

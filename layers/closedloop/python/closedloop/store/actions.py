@@ -9,7 +9,10 @@ from datetime import datetime
 from closedloop.events.times import iso, parse
 from closedloop.store import schema
 from closedloop.store.calls import CallFailed
+from closedloop.store.questions import QUESTION, Asked, asked_of
 from closedloop.store.table import Table, key
+
+OPEN = ("pending", "claimed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +40,15 @@ class Actions(Table):
 
     def actions(self, person: str) -> list[Action]:
         """What is still to be done for a person: pending, or claimed and not ended."""
-        actions = []
+        return self.to_do(person)[0]
+
+    def to_do(self, person: str) -> tuple[list[Action], list[Asked]]:
+        """The actions that are still to be done for a person, and the questions that are still to be asked."""
+        actions, questions = [], []
         for item in self._query(f"P#{person}", "A#"):
+            if item[schema.SK]["S"].startswith(QUESTION):
+                questions.append(asked_of(item))
+                continue
             claimed = item.get("claimed_at")
             actions.append(
                 Action(
@@ -51,7 +61,7 @@ class Actions(Table):
                     parse(claimed["S"]) if claimed else None,
                 )
             )
-        return [action for action in actions if action.status in ("pending", "claimed")]
+        return [one for one in actions if one.status in OPEN], [one for one in questions if one.status in OPEN]
 
     def action_status(self, person: str, key: str) -> str:
         """How an action stands under an id; empty when that id has no such action."""
@@ -109,6 +119,17 @@ class Actions(Table):
                 "ExpressionAttributeValues": {":claimed": {"S": "claimed"}, ":pending": {"S": "pending"}},
             },
         )
+
+    def postpone(self, action: Action, until: datetime) -> None:
+        """Leave an action for later; whatever makes the person due makes it due too."""
+        self._unless_changed({
+            "TableName": self._table,
+            "Key": key(f"P#{action.person}", f"A#{action.key}"),
+            "UpdateExpression": f"SET {schema.DUE_AT} = :until",
+            "ConditionExpression": "#outcome = :pending",
+            "ExpressionAttributeNames": {"#outcome": "outcome"},
+            "ExpressionAttributeValues": {":until": {"S": iso(until)}, ":pending": {"S": "pending"}},
+        })
 
     def end(
         self, action: Action, outcome: str, anchor: str, reason: str, message: str, run: str, now: datetime

@@ -133,7 +133,8 @@ class Decisions(Table):
         found = []
         for prefix in ("T#", "V#", "A#", "M#"):
             for item in self._query(f"P#{person}", prefix):
-                found.append(decision_row(item))
+                if schema.KIND in item:
+                    found.append(decision_row(item))
         return sorted(found, key=lambda row: (row["at"], row["id"]))
 
     def every_decision(self) -> Iterator[dict[str, Any]]:

@@ -16,8 +16,11 @@
 | P#person      | T#loop#n, V#loop#n#gate     | transitions and verdicts, written once                    |
 | P#person      | A#loop#version#campaign     | an action: pending, claimed, sent, failed, unknown        |
 | P#person      | M#loop#version#campaign     | how the action ended                                      |
+| P#person      | A#~question#submission      | a consent that its address is to confirm, and the mail    |
 | G#group#shard | person                      | which persons a customer list holds                       |
 | X#identifier  | SUPPRESSED                  | nobody mails this address again                           |
+| X#identifier  | ASKED                       | when this address was asked to confirm, of late           |
+| W#network     | ASKED                       | when somebody of this network had others asked, of late   |
 | RUN#run       | RUN                         | what a run of the workflow did                            |
 """
 
@@ -28,11 +31,12 @@ from closedloop.store.decisions import Decisions
 from closedloop.store.evidence import Evidence
 from closedloop.store.loops import Loops
 from closedloop.store.profiles import Profiles
+from closedloop.store.questions import Questions
 from closedloop.store.runs import Runs
 from closedloop.store.sites import Sites
 
 
-class State(Sites, Loops, Evidence, Profiles, Decisions, Actions, Runs):
+class State(Sites, Loops, Evidence, Profiles, Decisions, Actions, Questions, Runs):
     """Reads and writes all that is derived or declared; each room of it can be had alone.
 
     Errors: CallFailed when DynamoDB refuses; ProfileMoved and StageMoved when somebody was faster.

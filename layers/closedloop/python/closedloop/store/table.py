@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from closedloop.store import schema
-from closedloop.store.calls import Dynamo
+from closedloop.store.calls import CallFailed, Dynamo
 
 Item = Mapping[str, Any]
 
@@ -71,3 +71,11 @@ class Table:
 
     def _once(self, item: dict[str, Any]) -> dict[str, Any]:
         return self._put_if(item, "attribute_not_exists(#pk)", {"#pk": schema.PK})
+
+    def _unless_changed(self, update: dict[str, Any]) -> None:
+        """Change an item as long as it is what its condition says; somebody else's change stands."""
+        try:
+            self._dynamo.call("UpdateItem", update)
+        except CallFailed as error:
+            if not error.is_condition:
+                raise
