@@ -28,7 +28,8 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         "GET /v1/pixel.gif",
     ),
     "capture_form": ("POST /v1/forms/{form}", "GET /v1/forms/{form}", "OPTIONS /v1/forms/{form}"),
-    "capture_email": ("POST /v1/webhooks/email/{provider}",),
+    # Providers look whether somebody answers before they keep an address.
+    "capture_email": tuple(f"{method} /v1/webhooks/email/{{provider}}" for method in ("POST", "GET", "HEAD")),
     "capture_deal": ("POST /v1/webhooks/deals/{provider}",),
     "follow_link": (
         *("GET /l/{token}", "HEAD /l/{token}"),

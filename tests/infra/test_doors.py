@@ -16,7 +16,7 @@ CONTRACT = {
     "POST /v1/forms/{form}": "capture_form",
     "GET /v1/forms/{form}": "capture_form",
     "OPTIONS /v1/forms/{form}": "capture_form",
-    "POST /v1/webhooks/email/{provider}": "capture_email",
+    **{f"{method} /v1/webhooks/email/{{provider}}": "capture_email" for method in ("POST", "GET", "HEAD")},
     "POST /v1/webhooks/deals/{provider}": "capture_deal",
     "GET /l/{token}": "follow_link",
     "GET /o/{token}": "follow_link",
