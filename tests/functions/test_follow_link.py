@@ -126,6 +126,18 @@ def test_one_post_unsubscribes_without_cookie_and_without_being_led_elsewhere(
         assert "location" not in reply["headers"]
         assert "cookies" not in reply
     assert {(record["name"], *record["ids"]) for record in account.records()} == {("Email Unsubscribed", PERSON)}
+    assert len({record["id"] for record in account.records()}) == 1
+
+
+def test_a_mail_never_grows_too_old_to_unsubscribe_by(account: Account) -> None:
+    assert follow(UNSUBSCRIBE, token(UNSUBSCRIBE, age=timedelta(days=2000)), "POST")["statusCode"] == 200
+    assert [record["name"] for record in account.records()] == ["Email Unsubscribed"]
+
+
+def test_links_of_two_mails_unsubscribe_by_two_facts(account: Account) -> None:
+    for age in (timedelta(0), timedelta(days=1)):
+        follow(UNSUBSCRIBE, token(UNSUBSCRIBE, age=age), "POST")
+    assert len({record["id"] for record in account.records()}) == 2
 
 
 def test_an_unsubscription_that_could_not_be_kept_is_not_confirmed(account: Account) -> None:
@@ -148,6 +160,11 @@ def test_an_expired_link_leads_on_without_credit(account: Account) -> None:
     reply = follow(CLICK, token(age=timedelta(days=91)))
     assert (reply["statusCode"], reply["headers"]["location"]) == (302, WHERE)
     assert "cookies" not in reply
+    assert account.items(EVENTS) == []
+
+
+def test_an_old_picture_is_shown_without_credit(account: Account) -> None:
+    assert follow(OPEN, token(OPEN, age=timedelta(days=91)))["headers"]["content-type"] == "image/gif"
     assert account.items(EVENTS) == []
 
 

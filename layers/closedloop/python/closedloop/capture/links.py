@@ -162,8 +162,10 @@ def _browser(request: Request, doors: Doors, site: Site) -> str:
 
 
 def _open(request: Request, doors: Doors, mailed: Mailed, site: Site) -> Answer:
+    now = doors.now()
     try:
-        _keep(request, doors, mailed, site, EMAIL_OPENED, "", doors.now())
+        if now <= parse(mailed.until):
+            _keep(request, doors, mailed, site, EMAIL_OPENED, "", now)
     except NotDurable:
         # A mail is shown whole, whatever our tables do.
         return Answer(200, PIXEL, "image/gif")
@@ -177,13 +179,15 @@ def _unsubscribe(request: Request, doors: Doors, mailed: Mailed, site: Site) -> 
     """
     if request.method != "POST":
         return _page("ask", site.title, 200)
-    _keep(request, doors, mailed, site, EMAIL_UNSUBSCRIBED, "", doors.now())
+    # However often it is posted, one mail's link stops the mails once; and it never grows too old to do so.
+    mail = "\n".join((mailed.person, mailed.loop, mailed.campaign, mailed.until))
+    _keep(request, doors, mailed, site, EMAIL_UNSUBSCRIBED, "", doors.now(), id=_sha256(mail.encode()).hexdigest()[:40])
     return _page("done", site.title, 200)
 
 
 def _keep(
     request: Request, doors: Doors, mailed: Mailed, site: Site, name: str, visitor: str, now: datetime, *,
-    hidden: bool = False,
+    hidden: bool = False, id: str = "",
 ) -> None:
     about: dict[str, Any] = {"loop": mailed.loop, "campaign": mailed.campaign}
     if hidden:
@@ -191,7 +195,7 @@ def _keep(
     if mailed.url:
         about["link"] = mailed.url.partition("?")[0]
     entry: dict[str, Any] = {
-        "id": f"{site.site}/link/{doors.new_id()}", "type": "track", "name": name, "at": iso(now),
+        "id": f"{site.site}/link/{id or doors.new_id()}", "type": "track", "name": name, "at": iso(now),
         "ids": [mailed.person], "properties": about, "context": {"method": request.method},
     }
     if visitor:
