@@ -70,7 +70,8 @@ def a_loop(gates: list[dict[str, Any]]) -> Loop:
         "period": {"start": date(2026, 9, 1), "end": date(2027, 3, 31)},
         "objectives": [{"metric": "deals_won", "target": 5, "by": date(2027, 3, 31)}],
         "stages": ["research", "problem", "customer"],
-        "campaigns": [{"name": "guide", "stage": "research", "touchpoint": "form"}], "gates": ways,
+        "campaigns": [{"name": "guide", "stage": "research", "touchpoint": "form"},
+                      {"name": "talk", "stage": "customer", "touchpoint": "call"}], "gates": ways,
     })
 
 
