@@ -12,6 +12,7 @@ import typer
 from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, known_site, named
 from closedloop.errors import BadDefinition, BadShape
+from closedloop.events.money import digits
 from closedloop.runtime import clock, doors, turnstile
 from closedloop.runtime.sender import Standing, sender_standing
 from closedloop.sites.definition import Site, key_hash, version_of
@@ -50,6 +51,9 @@ def apply(
     if any(form.turnstile for form in site.forms.values()) and not doors.site_secrets(site.site).get(turnstile.SECRET):
         hint = f"closedloop site secrets {site.site} --set {turnstile.SECRET}=..."
         console.out().print(f"No form is checked by Turnstile yet: its secret is not set. Set it: {hint}")
+    if "hubspot" in site.webhooks.deals and not doors.site_secrets(site.site).get("deals_hubspot"):
+        hint = f"closedloop site secrets {site.site} --set deals_hubspot=..."
+        console.out().print(f"No deal of HubSpot is believed yet: its app's client secret is not set. Set it: {hint}")
 
 
 def _problems_with(site: Site, document: Document) -> tuple[tuple[int, int, str], ...]:
@@ -64,6 +68,9 @@ def _problems_with(site: Site, document: Document) -> tuple[tuple[int, int, str]
     except (ZoneInfoNotFoundError, ValueError, OSError):
         text = f"time_zone: expected a time zone, such as Asia/Tokyo, found '{site.time_zone}'"
         problems.append((*document.at(("time_zone",)), text))
+    if site.currency is not None and digits(site.currency) is None:
+        text = f"currency: expected a currency of ISO 4217, such as JPY, found '{site.currency}'"
+        problems.append((*document.at(("currency",)), text))
     from phonenumbers import SUPPORTED_REGIONS
 
     if site.region not in SUPPORTED_REGIONS:
@@ -93,6 +100,8 @@ def _secrets_of(site: Site) -> dict[str, Any]:
     made.setdefault("secret_key", "sk_" + clock.new_secret().hex())
     if "standard" in site.webhooks.deals:
         made.setdefault("deals_standard", ["whsec_" + base64.b64encode(clock.new_secret()).decode()])
+    if "salesforce" in site.webhooks.deals:
+        made.setdefault("deals_salesforce", [clock.new_secret().hex()])
     if made != secrets:
         doors.put_site_secrets(site.site, made)
     return made
