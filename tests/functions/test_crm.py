@@ -156,7 +156,7 @@ def test_a_change_that_cannot_be_read_spoils_no_other_and_is_kept() -> None:
     changes = [*HUBSPOT[3]["body"][:2], {"subscriptionType": "deal.propertyChange", "objectId": 1}, 7]
     behind, answer = accept("hubspot", json.dumps(changes).encode())
     assert [record["name"] for record in behind.records] == ["Deal Opened", "Deal Changed"]
-    assert [(bad.index, json.loads(bad.payload)) for bad in behind.bad] == [(2, changes[2]), (3, 7)]
+    assert [(bad.index, json.loads(bad.payload)) for bad in behind.bad] == [(2, [changes[2]]), (3, [7])]
     assert (answer.status, answer.facts["stored"], answer.facts["failed"]) == (200, 2, 2)
 
 
@@ -166,6 +166,18 @@ def test_an_opportunity_that_cannot_be_read_spoils_no_other_and_is_kept() -> Non
     [bad] = behind.bad
     assert (bad.index, "amount" in bad.reason, b"0065g00000Wk3U0AAJ" in bad.payload) == (1, True, True)
     assert "<Ack>true</Ack>" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("provider", "body"), [("hubspot", json.dumps(HUBSPOT[3]["body"]).encode()), ("salesforce", OUTBOUND)]
+)
+def test_what_could_not_be_kept_is_the_same_fact_when_it_is_told_again(provider: str, body: bytes) -> None:
+    poor, _ = accept(provider, body, currency=None)
+    assert poor.bad and poor.records
+    again = [record for bad in poor.bad for record in accept(provider, bad.payload)[0].records]
+    whole, _ = accept(provider, body)
+    by_id = {record["id"]: record for record in [*poor.records, *again]}
+    assert by_id == {record["id"]: record for record in whole.records}
 
 
 def test_money_without_any_currency_is_refused_rather_than_guessed() -> None:

@@ -96,7 +96,7 @@ def read(request: Request, site: Site, hasher: Hasher) -> Message:
         try:
             told = _change(one, site, hasher)
         except BadShape as error:
-            bad.append(Bad(index, error.reason, _text(one).encode()))
+            bad.append(Bad(index, error.reason, _text([one]).encode()))
         else:
             facts += [told] if told is not None else []
     return Message(tuple(facts), tuple(bad))

@@ -89,7 +89,8 @@ def _soap(body: bytes) -> ElementTree.Element:
 def _outbound(envelope: ElementTree.Element, site: Site) -> Message:
     """Up to a hundred notifications; each is named by its own id, which a second attempt keeps."""
     sent = "{*}Body/{*}notifications/{*}"
-    _check_organization(envelope.findtext(f"{sent}OrganizationId") or "", site)
+    organization = envelope.findtext(f"{sent}OrganizationId") or ""
+    _check_organization(organization, site)
     facts, bad = [], []
     for index, notification in enumerate(envelope.iterfind(f"{sent}Notification")):
         fields = {field.tag.rpartition("}")[2]: field.text for field in notification.iterfind("{*}sObject/*")}
@@ -99,8 +100,17 @@ def _outbound(envelope: ElementTree.Element, site: Site) -> Message:
                 raise BadShape("Notification.Id: is missing")
             facts.append(_opportunity(fields, site, f"salesforce-{safe(name)}"))
         except BadShape as error:
-            bad.append(Bad(index, error.reason, ElementTree.tostring(notification)))
+            bad.append(Bad(index, error.reason, _alone(organization, notification)))
     return Message(tuple(facts), tuple(bad), ACKNOWLEDGED)
+
+
+def _alone(organization: str, notification: ElementTree.Element) -> bytes:
+    """A message of one notification, which can be read by itself."""
+    envelope = ElementTree.Element("Envelope")
+    sent = ElementTree.SubElement(ElementTree.SubElement(envelope, "Body"), "notifications")
+    ElementTree.SubElement(sent, "OrganizationId").text = organization
+    sent.append(notification)
+    return ElementTree.tostring(envelope, encoding="utf-8")
 
 
 def _check_organization(stated: str, site: Site) -> None:

@@ -47,7 +47,10 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A request as read: what can be kept, what cannot, and what the CRM wants to hear when it is stored."""
+    """A request as read: what can be kept, what cannot, and what the CRM wants to hear when it is stored.
+
+    Shapes: the payload of what cannot be kept is a message by itself, so that it can be told again.
+    """
 
     facts: tuple[Told, ...]
     bad: tuple[Bad, ...] = ()
