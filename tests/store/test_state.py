@@ -83,6 +83,18 @@ def test_of_repeated_evidence_the_earliest_stays_whatever_comes_first(
     assert state.links(JANE) == [links[0]]
 
 
+@pytest.mark.parametrize("node", [user(), visitor_node(SITE, "b1")])
+def test_dropped_evidence_is_gone_from_both_its_ends_and_gives_way_to_any_other(state: State, node: str) -> None:
+    link, later = a_link(node, JANE, event="e1"), a_link(node, JANE, at=minutes(9), event="e2")
+    state.put_link(link)
+    state.drop_link(later)
+    assert state.links(JANE) == state.links(node) == [link]
+    state.drop_link(link)
+    assert state.links(JANE) == state.links(node) == []
+    state.put_link(later)
+    assert state.links(JANE) == state.links(node) == [later]
+
+
 def test_what_was_told_and_what_was_clicked_are_kept_apart(state: State) -> None:
     told, clicked = a_link(at=minutes(5)), a_link(kind=EvidenceKind.CLICK)
     state.put_link(told)
@@ -164,6 +176,20 @@ def test_a_former_id_that_never_was_is_closed_too(state: State) -> None:
     assert state.profile("p_user") == StoredProfile(1, None, "p_jane")
     with pytest.raises(ProfileMoved):
         state.put_profile(a_profile("p_user"), 0, NOW)
+
+
+def test_of_whom_nothing_is_known_any_more_nothing_is_left_until_something_is(state: State) -> None:
+    profile = a_profile()
+    state.put_profile(profile, 0, NOW, CONTACT)
+    with pytest.raises(ProfileMoved):
+        state.drop_profile(profile.person, 7, profile.group)
+    state.drop_profile(profile.person, 1, profile.group)
+    assert state.profile(profile.person) == StoredProfile(2, None)
+    assert (state.contact(profile.person), list(state.people(profile.group)), list(state.due(NOW))) == ({}, [], [])
+    state.enlist(profile.group, profile.person)
+    state.put_profile(profile, 2, NOW)
+    assert state.profile(profile.person) == StoredProfile(3, profile)
+    assert list(state.people(profile.group)) == [profile.person]
 
 
 def test_two_ids_become_one_whole_or_not_at_all(state: State) -> None:

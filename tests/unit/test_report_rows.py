@@ -117,6 +117,25 @@ def test_each_event_counts_once_and_the_copy_received_first_counts(tmp_path: Pat
     assert (facts.users.anonymous, facts.users.page_views, facts.quality.machine) == (1, 1, 1)
 
 
+def test_what_a_list_took_back_is_counted_until_then_and_again_when_it_is_told_again(tmp_path: Path) -> None:
+    def told(day: int) -> dict[str, Any]:
+        return {**a_deal("demo/list/a", "Order Completed", "jane", 500), "door": "list",
+                "received_at": iso(DAY + timedelta(days=day))}
+
+    gone = an_event("demo/list/gone", "List Row Retracted", at=DAY + timedelta(days=5), door="list", ids=["email:jane"],
+                    deal="deal:demo:d1", properties={"retracts": "demo/list/a"})
+    folder = write(tmp_path, [told(1), gone, told(20)])
+    for day, won in ((2, 500), (10, 0), (30, 500)):
+        found = ask(folder, as_of=DAY + timedelta(days=day))
+        assert sum(deal.revenue_minor for deal in found.deals) == won
+
+
+def test_to_be_on_a_list_is_no_activity(tmp_path: Path) -> None:
+    listed = an_event("demo/list/p", type="identify", door="list", ids=["email:jane"], at=DAY + timedelta(days=3))
+    met = an_event("demo/list/s", "Seminar Attended", door="list", ids=["email:ken"], at=DAY + timedelta(days=3))
+    assert sum(day.people for day in ask(write(tmp_path, [listed, met])).first_days) == 1
+
+
 def mailed(id_: str, name: str, seconds: float, door: str = "link", **properties: Any) -> dict[str, Any]:
     browser = {"visitor": "v:demo:b1"} if name == "Email Link Clicked" and "hidden" not in properties else {}
     return an_event(id_, name, at=DAY + timedelta(seconds=seconds), door=door, ids=["email:ada"], **browser,

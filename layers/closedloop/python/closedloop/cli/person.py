@@ -42,7 +42,7 @@ def show(
     profile, contact = read_person(nearby, doors.ledger(), sites)
     if profile is None:
         raise NotFound("nobody is known by this address")
-    events, _ = events_of(nearby, doors.ledger())
+    events = events_of(nearby, doors.ledger())
     lines = folding.ledger(events, sites)
     decisions = state.decisions(profile.person)
     positions = {loop.loop: state.position(profile.person, loop.loop).stage for loop in doors.loops()}

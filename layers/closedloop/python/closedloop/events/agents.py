@@ -190,7 +190,7 @@ def grade_event(
 def _of_door(name: str, agent: str, context: Mapping[str, Any], door: str, count_test_browsers: bool) -> Evidence:
     told = context.get("userAgent")
     told = told if isinstance(told, str) else ""
-    if door == Door.DEAL or (door == Door.IMPORT and not agent and not told):
+    if door in (Door.DEAL, Door.LIST) or (door == Door.IMPORT and not agent and not told):
         # The agent here is the system that hands the facts over.
         return SIGNED
     if door == Door.EMAIL:

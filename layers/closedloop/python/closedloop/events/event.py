@@ -31,6 +31,7 @@ class Door(StrEnum):
     DEAL = "deal"
     LINK = "link"
     IMPORT = "import"
+    LIST = "list"
 
 
 # Names that we give to facts; the rest are the sites' own.
@@ -56,6 +57,8 @@ ORDER_CANCELLED = "Order Cancelled"
 ORDER_REFUNDED = "Order Refunded"
 ORDERS = frozenset((ORDER_COMPLETED, ORDER_UPDATED, ORDER_CANCELLED, ORDER_REFUNDED))
 COST_REPORTED = "Campaign Cost Reported"
+# A row of a list was corrected, or its import undone: the event that `retracts` names stands no longer.
+ROW_RETRACTED = "List Row Retracted"
 CONSENT_CONFIRMED = "Consent Confirmed"
 # A consent that the address still has to confirm by the mail that we sent there.
 UNCONFIRMED = "unconfirmed"

@@ -80,6 +80,37 @@ def event_of(packet: Packet, record: Mapping[str, Any]) -> Event:
         raise BadShape(f"a stored record of packet {packet.id} cannot be read: {error}") from error
 
 
+def standing(packets: Iterable[Packet]) -> list[Packet]:
+    """The packets that still stand: of lists, without what was retracted, and without the retractions themselves.
+
+    Shapes: a row of a list is one packet of one event, and its retraction lies in the same partition. What was
+    received up to the retraction falls; the same words told again afterwards stand.
+    """
+    every = list(packets)
+    if all(packet.door is not Door.LIST for packet in every):
+        return every
+    until: dict[str, datetime] = {}
+    for packet in every:
+        for retracted in retracted_by(packet):
+            until[retracted] = max(packet.received_at, until.get(retracted, packet.received_at))
+    return [packet for packet in every if packet.door is not Door.LIST or _stands(packet, until)]
+
+
+def retracted_by(packet: Packet) -> list[str]:
+    """The ids of the events that a packet says stand no longer; only the door of lists may say so."""
+    if packet.door is not Door.LIST:
+        return []
+    told = (record.get("properties", {}).get("retracts") for record in packet.records)
+    return [retracted for retracted in told if isinstance(retracted, str)]
+
+
+def _stands(packet: Packet, until: Mapping[str, datetime]) -> bool:
+    if retracted_by(packet):
+        return False
+    fallen = until.get(packet.records[0]["id"]) if packet.records else None
+    return fallen is None or packet.received_at > fallen
+
+
 def encode(packet: Packet) -> str | bytes:
     """A packet's records, contact and headers as one text, compressed where that saves storage."""
     text = json.dumps(

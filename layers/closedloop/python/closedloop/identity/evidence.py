@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from closedloop.events.event import Door, Event
+from closedloop.events.event import ROW_RETRACTED, Door, Event
 from closedloop.events.identifiers import is_strong
 
 
@@ -34,6 +34,9 @@ class Link:
 def links_of(event: Event) -> list[Link]:
     """What an event says of who belongs together; two addresses named at once are not glued by it."""
     kind = EvidenceKind.CLICK if event.door is Door.LINK else EvidenceKind.TOLD
+    if event.door is Door.LIST and event.name == ROW_RETRACTED:
+        # It touches those whom the row named, and says nothing of them.
+        return []
     nodes = event.nodes
     links = []
     for place, strong in enumerate(nodes):

@@ -71,6 +71,7 @@ SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') 
        coalesce(json_extract_string(properties, '$.link'), '') AS link,
        coalesce(json_extract_string(properties, '$.hidden'), '') AS hidden,
        coalesce(json_extract_string(properties, '$.day'), '') AS cost_day,
+       CASE WHEN door = 'list' THEN coalesce(json_extract_string(properties, '$.retracts'), '') ELSE '' END AS retracts,
        CASE WHEN type = 'identify' OR name = '{names.FORM_SUBMITTED}' THEN coalesce(traits, '') ELSE '' END AS traits
 FROM lines
 """  # noqa: S608  made of our own constants

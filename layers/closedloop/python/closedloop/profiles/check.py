@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from closedloop.events.event import Event, distinct
-from closedloop.events.packet import Packet
+from closedloop.events.event import Door, Event, distinct
+from closedloop.events.packet import Packet, standing
 from closedloop.identity.evidence import links_of
 from closedloop.identity.persons import Persons
 from closedloop.profiles.flow import readable
@@ -32,7 +32,7 @@ def folded(packets: Iterable[Packet], sites: Mapping[str, Site]) -> tuple[Iterat
     """Everybody's profile from the whole ledger, with the numbers of packets and of distinct events."""
     every = list(packets)
     told: dict[str, list[Event]] = {}
-    for packet in every:
+    for packet in standing(every):
         told.setdefault(packet.subject, []).extend(readable(packet))
     events = [event for own in told.values() for event in own]
     strong = {identifier for event in events for identifier in event.identifiers}
@@ -53,7 +53,9 @@ def folded(packets: Iterable[Packet], sites: Mapping[str, Site]) -> tuple[Iterat
             if profile is not None:
                 yield profile
 
-    return profiles(), len(every), len({event.id for event in events})
+    # What a list took back was received and is archived all the same.
+    lists = {event.id for packet in every if packet.door is Door.LIST for event in readable(packet)}
+    return profiles(), len(every), len(lists | {event.id for event in events})
 
 
 def is_stale(profile: Profile, live: Callable[[str], Profile | None]) -> bool:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Protocol
 from closedloop.errors import BadShape, ProfileMoved, TryAgain
 from closedloop.events import event as names
 from closedloop.events.confirmations import ASKED_WITHIN, Question, questions_of
-from closedloop.events.event import Event, distinct
+from closedloop.events.event import Door, Event, distinct
 from closedloop.events.identifiers import normal_address
-from closedloop.events.packet import Packet
+from closedloop.events.packet import Packet, retracted_by, standing
 from closedloop.identity.evidence import Link, links_of
 from closedloop.identity.flow import Evidence, Neighbourhood, ReadOnce, gather, strong_nodes
 from closedloop.identity.persons import Persons, anchor_of, ids_of, person_id
@@ -40,6 +40,9 @@ class Profiles(Evidence, Protocol):
     """What the projector needs of the State table."""
 
     def put_link(self, link: Link) -> None: ...
+    def drop_link(self, link: Link) -> None: ...
+    def enlist(self, group: str, person: str) -> None: ...
+    def drop_profile(self, person: str, seen: int, group: str = "") -> None: ...
     def profile(self, person: str) -> StoredProfile: ...
     def contact(self, person: str) -> dict[str, str]: ...
     def put_profile(
@@ -91,7 +94,7 @@ def project(
             result.again.add(record)
     # The batch's own evidence is written; what others write meanwhile makes them fold the same people.
     known = ReadOnce(state)
-    for record, _, events in arrived:
+    for record, packet, events in arrived:
         if record in result.again:
             continue
         try:
@@ -101,7 +104,8 @@ def project(
             continue
         for node in found:
             touched.setdefault(node, set()).add(record)
-        if any(event.name in HOT for event in events):
+        # What a list tells is history: it wakes nobody.
+        if packet.door is not Door.LIST and any(event.name in HOT for event in events):
             hot.update(found)
     done: set[str] = set()
     for node in sorted(touched):
@@ -157,15 +161,31 @@ def refold(
         held = state.contact(person) if stored.version else {}
         nearby = gather(node, state, known)
         named = person_id(anchor_of(nearby.strong))
-        if stored.moved_to or named != person:
+        if named != person:
             person = named
             continue
-        profile, contact = read_person(nearby, ledger, sites)
+        packets = packets_of(nearby, ledger)
+        fallen = fallen_links(nearby, packets)
+        if fallen:
+            # Who is whom is asked anew without it; those who were joined by it alone have their own ids back.
+            for link, other in fallen.items():
+                state.drop_link(link)
+                if other is not None:
+                    state.put_link(other)
+            known = None
+            continue
+        profile, contact = _profile_of(nearby, packets, sites)
         if profile is None:
-            return None, False, nearby.strong
+            try:
+                return None, _forget(person, nearby, packets, stored, state), nearby.strong
+            except ProfileMoved:
+                continue
         if stored.profile is not None and stored.profile.as_text() == profile.as_text() and held == contact:
             return profile, False, nearby.strong
         former = _former(profile, stored, state)
+        if stored.version and stored.profile is None:
+            # The id was somebody else's for a while, or nobody's.
+            state.enlist(profile.group, person)
         if profile.suppressed:
             # Before the profile is stored: an equal profile must mean that this was done.
             for strong in profile.nodes:
@@ -185,6 +205,19 @@ def refold(
     raise ProfileMoved(node)
 
 
+def _forget(
+    person: str, nearby: Neighbourhood, packets: Mapping[str, Sequence[Packet]], stored: StoredProfile, state: Profiles
+) -> bool:
+    """Take back the profile, or the sign to another, of a person of whom nothing stands; whether there was one.
+
+    Errors: ProfileMoved.
+    """
+    if not (stored.profile or stored.moved_to) or _told(nearby, packets):
+        return False
+    state.drop_profile(person, stored.version, stored.profile.group if stored.profile else "")
+    return stored.profile is not None
+
+
 def _former(profile: Profile, stored: StoredProfile, state: Profiles) -> dict[str, int]:
     """The ids that this person has no longer and that are no signs yet, each with the version seen."""
     known = set(ids_of(stored.profile.nodes)) if stored.profile is not None else set()
@@ -201,9 +234,16 @@ def read_person(
     nearby: Neighbourhood, ledger: Packets, sites: Mapping[str, Site]
 ) -> tuple[Profile | None, dict[str, str]]:
     """A person's profile and contact as the ledger has them now; later contact fields replace earlier ones."""
-    events, packets = events_of(nearby, ledger)
+    return _profile_of(nearby, packets_of(nearby, ledger), sites)
+
+
+def _profile_of(
+    nearby: Neighbourhood, packets: Mapping[str, Sequence[Packet]], sites: Mapping[str, Site]
+) -> tuple[Profile | None, dict[str, str]]:
+    events = _told(nearby, packets)
     contact: dict[str, str] = {}
-    for packet in sorted(packets, key=lambda packet: (packet.received_at, packet.id)):
+    every = (packet for arrived in packets.values() for packet in standing(arrived))
+    for packet in sorted(every, key=lambda packet: (packet.received_at, packet.id)):
         for identifier, fields in packet.contact.items():
             if identifier in nearby.strong:
                 contact.update(
@@ -216,21 +256,43 @@ def read_person(
     return fold(events, nearby.strong, within), contact
 
 
-def events_of(nearby: Neighbourhood, ledger: Packets) -> tuple[list[Event], list[Packet]]:
-    """Every event that is this person's, and the packets they came in."""
-    packets: list[Packet] = []
+def events_of(nearby: Neighbourhood, ledger: Packets) -> list[Event]:
+    """Every event that is this person's and stands."""
+    return _told(nearby, packets_of(nearby, ledger))
+
+
+def packets_of(nearby: Neighbourhood, ledger: Packets) -> dict[str, list[Packet]]:
+    """Every packet of a person's nodes, by node."""
+    return {node: list(ledger.packets(node)) for node in sorted(nearby.strong | nearby.near)}
+
+
+def fallen_links(nearby: Neighbourhood, packets: Mapping[str, Sequence[Packet]]) -> dict[Link, Link | None]:
+    """The evidence of a person that was retracted, each with the earliest of what says the same and stands."""
+    gone = {one for arrived in packets.values() for packet in arrived for one in retracted_by(packet)}
+    if not gone:
+        return {}
+    stand = [event for arrived in packets.values() for packet in standing(arrived) for event in readable(packet)]
+    ids = {event.id for event in stand}
+    others: dict[tuple[str, str, str], Link] = {}
+    for link in sorted((link for event in stand for link in links_of(event)), key=lambda link: (link.at, link.event)):
+        others.setdefault((link.node, link.strong, link.kind), link)
+    return {
+        link: others.get((link.node, link.strong, link.kind))
+        for link in nearby.links if link.event in gone - ids
+    }
+
+
+def _told(nearby: Neighbourhood, packets: Mapping[str, Sequence[Packet]]) -> list[Event]:
     events: list[Event] = []
     links = list(nearby.links)
-    for node in sorted(nearby.strong | nearby.near):
-        arrived = list(ledger.packets(node))
-        told = [event for packet in arrived for event in readable(packet)]
-        packets += arrived
+    for arrived in packets.values():
+        told = [event for packet in standing(arrived) for event in readable(packet)]
         links += (link for event in told for link in links_of(event))
         # Copies of one event lie in one partition; they must not fall to two people by a blink between their times.
         events += distinct(told)
     persons = Persons(links, nearby.strong)
     person = person_id(anchor_of(nearby.strong))
-    return [event for event in events if persons.owner_of(event) == person], packets
+    return [event for event in events if persons.owner_of(event) == person]
 
 
 def readable(packet: Packet) -> list[Event]:

@@ -11,6 +11,9 @@ from closedloop.store import schema
 from closedloop.store.calls import CallFailed
 from closedloop.store.table import Table, key
 
+# Later than any time: what was dropped gives way to whatever says the same.
+NEVER = "~"
+
 
 class Evidence(Table):
     """Keeps who is who."""
@@ -19,6 +22,8 @@ class Evidence(Table):
         """The evidence that touches a node."""
         links = []
         for item in self._query(f"N#{node}", "E#"):
+            if "other" not in item:
+                continue
             other, forward = item["other"]["S"], item["forward"]["BOOL"]
             links.append(
                 Link(
@@ -33,7 +38,7 @@ class Evidence(Table):
 
     def put_link(self, link: Link) -> None:
         """Keep a piece of evidence, the earliest of its kind, readable from both its ends."""
-        puts = [
+        self._both(link, [
             self._put_if(
                 {
                     **key(f"N#{node}", f"E#{link.kind}#{other}"),
@@ -49,7 +54,23 @@ class Evidence(Table):
                 {":since": {"S": since}},
             )
             for node, other, forward in ((link.node, link.strong, True), (link.strong, link.node, False))
-        ]
+        ])
+
+    def drop_link(self, link: Link) -> None:
+        """Keep a piece of evidence no longer, as its event was retracted; any other that says the same may follow."""
+        self._both(link, [
+            self._put_if(
+                {**key(f"N#{node}", f"E#{link.kind}#{other}"), "since": {"S": NEVER}},
+                "#event = :event", {"#event": "event"}, {":event": {"S": link.event}},
+            )
+            for node, other in ((link.node, link.strong), (link.strong, link.node))
+        ])
+
+    def _both(self, link: Link, puts: list[dict[str, Any]]) -> None:
+        """Write both ends of a piece of evidence, each if its condition holds.
+
+        Errors: CallFailed.
+        """
         # Two strong nodes must see each other from both ends or from none, or one person would have two ids at once;
         # a browser seen from one end alone is seen whole when its packet comes again.
         calls: list[tuple[str, dict[str, Any]]] = (

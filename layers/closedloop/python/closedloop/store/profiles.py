@@ -122,6 +122,30 @@ class Profiles(Table):
                 raise ProfileMoved(profile.person) from error
             raise
 
+    def enlist(self, group: str, person: str) -> None:
+        """Put somebody back on a customer list, whose id was another's for a while."""
+        self._put(self._member(group, person))
+
+    def drop_profile(self, person: str, seen: int, group: str = "") -> None:
+        """Nothing is known of this person any more; with the group of their list, their contact and place go too.
+
+        Errors: ProfileMoved.
+        """
+        nobody = {"moved_to": {"S": ""}}
+        writes = [self._put_if(
+            {**key(f"P#{person}", "PROFILE"), "version": {"N": str(seen + 1)}, **nobody},
+            "#version = :seen", {"#version": "version"}, {":seen": {"N": str(seen)}},
+        )]
+        if group:
+            writes.append(self._put_contact(person, {}))
+            writes.append({"Put": {"TableName": self._table, "Item": {**self._member(group, person), **nobody}}})
+        try:
+            self._dynamo.call("TransactWriteItems", {"TransactItems": writes})
+        except CallFailed as error:
+            if error.is_condition:
+                raise ProfileMoved(person) from error
+            raise
+
     def _member(self, group: str, person: str) -> dict[str, Any]:
         shard = due_shard(person).partition("#")[2]
         return key(f"G#{group}#{shard}", person)

@@ -4,7 +4,8 @@ SELECT e.id, e.site, e.door, e.type, e.name, e.visitor, e.known_id, e.deal, e.oc
        e.of_loop, e.cost_day, e.traits, d.day, d.week,
        coalesce(named.person, browser.person, buyer.person, '') AS person,
        coalesce(named.person, browser.person, buyer.person, e.visitor) AS subject,
-       CASE WHEN e.grade <> 'machine' AND p.name IS NULL THEN 1 ELSE 0 END AS active,
+       CASE WHEN e.grade <> 'machine' AND p.name IS NULL AND NOT (e.door = 'list' AND e.type = 'identify')
+            THEN 1 ELSE 0 END AS active,
        CASE WHEN e.grade <> 'machine' AND e.type IN ('page', 'screen') THEN 1 ELSE 0 END AS viewed
 FROM events e
 LEFT JOIN days d ON e.occurred_at >= d.starts_at AND e.occurred_at < d.ends_at
