@@ -186,6 +186,27 @@ def test_a_form_counts_ten_and_a_mail_that_was_delivered_nothing() -> None:
     assert profile.engagement == profile.interest["pumps"] == weight(10, NOW)
 
 
+# Where somebody came from.
+
+
+def came(number: int, referrer: str, query: str = "") -> Event:
+    page = {"path": "/pumps", "url": f"https://www.northwind.example/pumps{query}", "referrer": referrer}
+    return an_event(f"p{number}", at=minutes(60 * number), context={"page": page})
+
+
+@pytest.mark.parametrize("referrer", [
+    "", "-", "https://www.northwind.example/valves", "https://checkout.stripe.com/pay", "https://accounts.google.com/",
+    "https://www.paypay.ne.jp/", "https://access.line.me/oauth2",
+])
+def test_a_direct_visit_a_payment_and_a_login_overwrite_no_source(referrer: str) -> None:
+    mail = came(1, "", "?utm_source=news&utm_medium=email&utm_campaign=guide")
+    search = came(2, "https://search.yahoo.co.jp/search?p=%E5%B1%95%E7%A4%BA%E4%BC%9A")
+    profile = folded(came(0, referrer), mail, search, came(3, referrer))
+    assert (profile.first_source["channel"], profile.first_source["campaign"]) == ("Email", "guide")
+    assert (profile.last_source["source"], profile.last_source["term"]) == ("yahoo_japan", "展示会")
+    assert folded(came(0, referrer)).first_source == {}
+
+
 # Deals.
 
 OPENED, WON = a_deal(names.DEAL_OPENED, "d1", at=minutes(1)), a_deal(names.DEAL_WON, "d2", at=minutes(2))

@@ -20,6 +20,7 @@ from closedloop.events import sources
 from closedloop.events.sources import Source, channel_of, normal, read_word, source_of, table
 
 DATA = json.loads((Path(__file__).parents[1] / "vectors" / "sources.json").read_text("utf-8"))
+GROUPING = json.loads((Path(__file__).parents[1] / "vectors" / "ga4_channels.json").read_text("utf-8"))
 OWN = frozenset(DATA["own_hosts"])
 CHANNELS = {
     "Direct", "Cross-network", "Paid Shopping", "Paid Search", "Paid Social", "Paid Video", "Display", "Paid Other",
@@ -48,6 +49,15 @@ def test_every_channel_of_the_table_is_one_of_the_grouping() -> None:
     named = {rule.channel for rule in known.rules} | {channel for channel, _ in known.kinds.values()}
     assert named | {click.channel for click in known.click_ids} <= CHANNELS
     assert CHANNELS - named == {"Unassigned"}
+
+
+@pytest.mark.parametrize(("channel", "source", "medium", "campaign"), GROUPING["published"] + GROUPING["differs"])
+def test_tags_have_the_channel_of_the_default_grouping(channel: str, source: str, medium: str, campaign: str) -> None:
+    assert channel_of(source, medium, campaign) == channel
+
+
+def test_each_channel_of_the_grouping_is_asked_for() -> None:
+    assert {row[0] for row in GROUPING["published"]} == CHANNELS - {"AI Assistant"}
 
 
 def test_every_kind_of_a_referrer_has_its_channel() -> None:

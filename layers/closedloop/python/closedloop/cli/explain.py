@@ -45,7 +45,7 @@ def agent() -> None:
 
 
 def _lines() -> Iterator[str]:
-    """Standard input line by line; a byte that is no UTF-8, as logs hold them, stops nothing."""
+    """Standard input line by line; a byte that is no UTF-8, as logs hold them, stops nothing, nor does a first mark."""
     if isinstance(sys.stdin, io.TextIOWrapper):
-        sys.stdin.reconfigure(errors="replace")
+        sys.stdin.reconfigure(encoding="utf-8-sig", errors="replace", newline="\n")
     yield from sys.stdin

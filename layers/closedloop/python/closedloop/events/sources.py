@@ -44,6 +44,7 @@ CHARSETS = {
 }
 # Japanese EUC read as Shift_JIS turns into such runs; nobody searches in them by choice where kana are at hand.
 HALF_WIDTH = re.compile("[\uff61-\uff9f]")
+JOINER = "\u200d"
 HALF_WIDTH_RUN = re.compile("[\uff61-\uff9f]{2}")
 # The replacement sign, and the characters that no standard assigns but cp932 and gb18030 give for stray bytes.
 UNREADABLE = re.compile("[\ufffd\ue000-\uf8ff]")
@@ -315,8 +316,17 @@ def _word(text: str) -> str:
 
 
 def _printable(text: str) -> str:
-    """Without control characters and halves of surrogate pairs, which no store takes."""
-    return "".join(c if unicodedata.category(c) not in ("Cc", "Cs") else " " for c in text)
+    """Without control characters and halves of surrogate pairs, which no store takes, and without what nobody sees.
+
+    A word with a mark inside that turns or joins letters looks like another; only a joiner of signs may stay.
+    """
+    return "".join(
+        c if c.isprintable() or c == JOINER else "" if unicodedata.category(c) == "Cf" else _shown(c) for c in text
+    )
+
+
+def _shown(sign: str) -> str:
+    return " " if unicodedata.category(sign) in ("Cc", "Cs") else sign
 
 
 def _bytes(value: str) -> bytes:
@@ -359,7 +369,8 @@ def _is_own(came: SplitResult | None, page: SplitResult | None, own_hosts: froze
 def _campaign_words(query: list[tuple[str, str]], campaign: Mapping[str, Any]) -> dict[str, str]:
     words = dict.fromkeys((*UTM, "id"), "")
     for name, value in query:
-        prefix, _, part = name.strip().lower().partition("_")
+        # Whoever pastes an address out of a page's source leaves the & as &amp;.
+        prefix, _, part = name.strip().lower().removeprefix("amp;").partition("_")
         if prefix == "utm" and part in words and not words[part]:
             # A tag that nobody can read is still a tag: better a word with signs in it than an untagged visit.
             words[part] = normal(read_word(value) or _bytes(value).decode("utf-8", "replace"))
