@@ -44,12 +44,19 @@ class Asked:
 
 @dataclass
 class Gateway:
-    """Where clients are pointed at: `url`; what came in, in order; and the outages that the next POSTs will meet."""
+    """Where clients are pointed at; what came in, in order; and the outages that the next POSTs will meet.
+
+    Shapes: browsers know each name under localhost, as in `url`; for other clients the same door is at `by_number`.
+    """
 
     url: str = ""
     asked: list[Asked] = field(default_factory=list)
     outages: deque[Outage] = field(default_factory=deque)
     changed: threading.Condition = field(default_factory=threading.Condition)
+
+    @property
+    def by_number(self) -> str:
+        return f"http://127.0.0.1:{self.url.rpartition(':')[2]}"
 
     @property
     def host(self) -> str:

@@ -29,7 +29,7 @@ def ids(account: Account) -> Counter[str]:
 
 
 def test_every_event_of_rudders_node_sdk_arrives_once(gateway: Gateway, account: Account) -> None:
-    node("send_rudder.mjs", gateway.url, KEY, "25", "r-")
+    node("send_rudder.mjs", gateway.by_number, KEY, "25", "r-")
     assert ids(account) == Counter([*(f"r-{number}" for number in range(25)), *(f"r-{call}" for call in NODE_CALLS)])
     for post in gateway.posts:
         assert post.path == "/v1/batch"
@@ -50,7 +50,7 @@ def test_every_event_of_rudders_python_sdk_arrives_once(gateway: Gateway, accoun
 def through_rudder_python(gateway: Gateway, key: str = KEY, **options: Any) -> tuple[list[Exception], Any]:
     problems: list[Exception] = []
     client = RudderClient(
-        key, host=gateway.url, upload_size=10, on_error=lambda error, batch: problems.append(error), **options
+        key, host=gateway.by_number, upload_size=10, on_error=lambda error, batch: problems.append(error), **options
     )
     for number in range(25):
         client.track(anonymous_id=f"p-v{number % 4}", event="Manual Read", message_id=f"p-{number}")
@@ -74,7 +74,7 @@ def test_an_outage_costs_rudders_sdks_nothing_and_makes_no_event_two(
 ) -> None:
     gateway.outages.extend(outages)
     if sdk == "node":
-        node("send_rudder.mjs", gateway.url, KEY, "5", "r-")
+        node("send_rudder.mjs", gateway.by_number, KEY, "5", "r-")
         expected = {*(f"r-{number}" for number in range(5)), *(f"r-{call}" for call in NODE_CALLS)}
     else:
         assert through_rudder_python(gateway)[0] == []
