@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,8 @@ from closedloop.events.agents import Evidence, Grade, grade_event
 from closedloop.events.behaviour import Act, act_of, behaviour, graded, mail_of
 from closedloop.events.event import Door, Event
 from closedloop.profiles.fold import fold, ledger
+from closedloop.world import files
+from closedloop.world.generate import generate
 from tests.builders import CHROME, GOOGLEBOT, JANE, NOW, SITE, a_site, an_event
 
 HUMAN, LIKELY, MACHINE = Grade
@@ -123,6 +127,25 @@ def test_a_readers_gaps_differ_and_twenty_even_ones_are_few_enough() -> None:
         moments.append(at)
     assert found(*pages(moments)) == set()
     assert found(*pages(number * 7 for number in range(20))) == set()
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+def test_of_a_worlds_visitors_the_disguised_are_found_and_no_person_is_taken_for_one(seed: int, tmp_path: Path) -> None:
+    files.write(generate(150, seed, NOW), tmp_path)
+    sent = list(files.read_lines(tmp_path, files.EVENTS))
+    bots = {bot["visitor"]: bot["kind"] for bot in json.loads((tmp_path / files.TRUTH).read_bytes())["bots"]}
+    whose = {event["messageId"]: event["anonymousId"] for event in sent}
+    told = behaviour(
+        Act(
+            event["messageId"], datetime.fromisoformat(event["timestamp"]), event.get("event", ""),
+            event["type"] == "page", event["anonymousId"], "", "", False, HUMAN,
+        )
+        for event in sent
+    )
+    assert {whose[id] for id in told} <= set(bots)
+    disguised = {visitor for visitor, kind in bots.items() if kind == "disguised"}
+    assert disguised
+    assert {id for id, visitor in whose.items() if visitor in disguised} <= set(told)
 
 
 # Mails.

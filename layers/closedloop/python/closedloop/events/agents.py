@@ -19,6 +19,7 @@ from closedloop.events.event import EMAIL_CLICKED, EMAIL_COMPLAINED, EMAIL_OPENE
 AGENT_CHARS = 1024
 # How mail providers say that a machine fetched the picture or followed the link: ours, SendGrid, Brevo, SparkPost.
 MACHINE_FLAGS = ("machine_open", "machine_click", "sg_machine_open", "proxy_open", "is_prefetched")
+FLAGS = frozenset(MACHINE_FLAGS)
 SERVER_LIBRARIES = (
     "analytics-python", "analytics-node", "@segment/analytics-node", "analytics-ruby", "analytics-go", "analytics-java",
     "analytics-php", "analytics.net", "rudder-sdk-python", "rudder-analytics-python", "@rudderstack/rudder-sdk-node",
@@ -178,7 +179,7 @@ def grade_event(
         return Evidence(Grade.MACHINE, "followed a link of a mail that no person sees")
     if str(context.get("method", "")).upper() == "HEAD":
         return Evidence(Grade.MACHINE, "a HEAD request: a link was tried, not followed")
-    for flag in MACHINE_FLAGS:
+    for flag in () if FLAGS.isdisjoint(properties) else MACHINE_FLAGS:
         if properties.get(flag) is True or properties.get(flag) in ("true", "True", "1"):
             return Evidence(Grade.MACHINE, f"the mail provider says so ({flag})")
     evidence = _of_door(name, agent, context, door, count_test_browsers)
@@ -205,12 +206,14 @@ def _of_door(name: str, agent: str, context: Mapping[str, Any], door: str, count
         return SIGNED
     if door == Door.FORM and not agent and not told:
         return Evidence(Grade.HUMAN, "a form that passed the checks of its door")
-    if told and agent and _is_server_library(context):
-        return grade_agent(told, count_test_browsers=count_test_browsers)
     if _is_server_library(context):
+        if told and agent:
+            return grade_agent(told, count_test_browsers=count_test_browsers)
         return Evidence(Grade.LIKELY, "a server speaks of a person, without a secret key")
-    agents = [each for each in (agent, told) if each] or [""]
-    return worst(grade_agent(each, count_test_browsers=count_test_browsers) for each in agents)
+    first = grade_agent(agent or told, count_test_browsers=count_test_browsers)
+    if agent and told and told != agent:
+        return worst((first, grade_agent(told, count_test_browsers=count_test_browsers)))
+    return first
 
 
 def worst(evidences: Iterable[Evidence]) -> Evidence:

@@ -93,14 +93,17 @@ def graded(events: Sequence[Event], count_test_browsers: Iterable[str] = ()) -> 
 
 def act_of(event: Event, evidence: Evidence) -> Act:
     """An event as behaviour is read from it; what a signed source states of a browser has that source's pace."""
-    mailed = event.door in MAIL_DOORS
+    page = event.type is EventType.PAGE or event.type is EventType.SCREEN
+    browser = f"{event.site} {event.visitor}" if event.visitor and evidence is not SIGNED else ""
+    if event.door is not Door.LINK and event.door is not Door.EMAIL:
+        return Act(event.id, event.occurred_at, event.name, page, browser, "", "", False, evidence.grade)
     said = event.properties
+    mail = mail_of(
+        event.site, " ".join(event.identifiers), said.get("loop"), said.get("campaign"), said.get("message_id")
+    )
     return Act(
-        event.id, event.occurred_at, event.name, event.type in (EventType.PAGE, EventType.SCREEN),
-        f"{event.site} {event.visitor}" if event.visitor and evidence is not SIGNED else "",
-        mail_of(event.site, " ".join(event.identifiers), said.get("loop"), said.get("campaign"), said.get("message_id"))
-        if mailed else "",
-        str(said.get("link") or "") if mailed else "", mailed and said.get("hidden") is True, evidence.grade,
+        event.id, event.occurred_at, event.name, page, browser, mail, str(said.get("link") or ""),
+        said.get("hidden") is True, evidence.grade,
     )
 
 
@@ -144,7 +147,7 @@ def _pace(own: Sequence[Act]) -> Iterator[tuple[Act, Evidence]]:
     Moments are counted, not acts: a queue that was stamped when it was sent says nothing of pace.
     """
     pages = sorted({act.at for act in own if act.page})
-    moments = sorted({act.at for act in own})
+    moments = sorted({act.at for act in own}) if len(own) > FLOOD_EVENTS else ()
     for spans, evidence in (
         (_spans(pages, RUSH_PAGES, RUSH), RUSHED), (_spans(moments, FLOOD_EVENTS, FLOOD), FLOODED),
         (_even(pages), CLOCKED),
