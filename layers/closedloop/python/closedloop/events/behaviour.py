@@ -168,7 +168,9 @@ def _even(moments: Sequence[datetime]) -> list[tuple[datetime, datetime]]:
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
     alike, spans = 0, []
     for place in range(1, len(gaps)):
-        alike = alike + 1 if _alike(gaps[place - 1 : place + 1]) else 0
+        # Most neighbours differ: only a run of near ones is looked at as a whole.
+        before, gap = gaps[place - 1], gaps[place]
+        alike = alike + 1 if (1 - EVEN_SLACK) * before < gap and (1 - EVEN_SLACK) * gap < before else 0
         start = place - EVEN_GAPS + 1
         if alike >= EVEN_GAPS - 1 and _alike(gaps[start : place + 1]):
             spans.append((moments[start], moments[place + 1]))
