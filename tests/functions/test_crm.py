@@ -96,11 +96,15 @@ class Behind:
 
 
 def accept(
-    provider: str, body: bytes, *, age: timedelta = timedelta(0), secrets: Any = None, **changes: Any
+    provider: str, body: bytes, *, age: timedelta = timedelta(0), secrets: Any = None, by: str | None = None,
+    **changes: Any,
 ) -> tuple[Behind, Answer]:
     behind = Behind(**changes)
     doors = Doors(behind, behind, behind.fail, b"pepper", lambda: NOW, lambda: "new")
-    headers = signed(body, at=NOW - age) if provider == "hubspot" else {"authorization": f"Bearer {SALESFORCE_SECRET}"}
+    if provider == "hubspot":
+        headers = signed(body, at=NOW - age, secret=HUBSPOT_SECRET if by is None else by)
+    else:
+        headers = {"authorization": f"Bearer {SALESFORCE_SECRET if by is None else by}"}
     request = Request(
         "POST", f"/v1/webhooks/deals/{provider}", headers, {"site": "demo"}, {"provider": provider}, body=body,
         query_text="site=demo",
@@ -344,8 +348,9 @@ def test_a_message_of_hubspots_last_five_minutes_is_taken(age_s: int) -> None:
 @pytest.mark.parametrize("secrets", [(), ("",), (None,), ("wrong", "")])
 @pytest.mark.parametrize("provider", ["hubspot", "salesforce"])
 def test_a_secret_that_is_missing_or_empty_proves_nothing(provider: str, secrets: Any) -> None:
-    with pytest.raises(BadSignature):
-        accept(provider, WON, secrets=secrets)
+    for by in (None, "", "None"):
+        with pytest.raises(BadSignature):
+            accept(provider, WON, secrets=secrets, by=by)
 
 
 @pytest.mark.parametrize(
