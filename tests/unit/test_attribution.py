@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from closedloop.attribution.journeys import Conversion, Journey, Touch, journeys
-from closedloop.attribution.rules import RULES, credit, whole
+from closedloop.attribution.rules import RULES, Weigh, credit, credit_by, last_non_direct, milestones, time_decay, whole
 
 CASES = json.loads((Path(__file__).parents[1] / "vectors/attribution.json").read_text())["cases"]
 WON = datetime(2026, 10, 30, tzinfo=UTC)
@@ -56,6 +56,67 @@ def test_credit_does_not_depend_on_the_order_of_the_deals(paths: list[tuple[list
     mixed = list(cut)
     order.shuffle(mixed)
     assert credit(cut, RULES["linear"]) == credit(mixed, RULES["linear"])
+
+
+def weights(touches: Sequence[Touch], weigh: Weigh) -> list[Fraction]:
+    return list(weigh(Journey(Conversion("d", "p", WON, 100), tuple(touches))))
+
+
+def test_time_decay_halves_the_credit_for_each_half_life_as_the_reference_works_out() -> None:
+    touches = [a_touch(days, channel) for days, channel in ((21, "A"), (14, "B"), (7, "B"), (0, "C"))]
+    journey = Journey(Conversion("d", "p", WON, 1500), tuple(touches))
+    found = credit_by([journey], time_decay(timedelta(days=7)))
+    assert {channel: share.value for channel, share in found.items()} == {"A": 100, "B": 600, "C": 800}
+    assert [float(found[channel].conversions) for channel in "ABC"] == pytest.approx([1 / 15, 6 / 15, 8 / 15])
+
+
+def test_time_decay_does_not_sink_to_nothing_when_all_was_long_ago() -> None:
+    assert weights([a_touch(80_000), a_touch(80_000, "B")], time_decay(timedelta(days=1))) == [Fraction(1, 2)] * 2
+
+
+@pytest.mark.parametrize(
+    ("days", "prospect", "opportunity", "expected"),
+    [
+        ((5, 4, 3, 2, 1), 4, 2, ["3/10", "3/10", "1/20", "3/10", "1/20"]),
+        ((5, 4, 3), 5, 5, ["9/10", "1/20", "1/20"]),
+        ((5, 4, 3), 4, 3, ["1/3", "1/3", "1/3"]),
+        ((5, 4, 3), 3.5, None, ["3/7", "3/7", "1/7"]),
+        ((5,), None, None, ["1"]),
+        ((5, 4), 6, None, ["3/4", "1/4"]),
+    ],
+    ids=[
+        "the reference's five", "both on the first", "no rest", "no opportunity, prospect between two touchpoints",
+        "one touchpoint", "a prospect before anything was met",
+    ],
+)
+def test_milestones_weigh_three_tenths_each_and_what_is_missing_is_left_out(
+    days: Sequence[float], prospect: float | None, opportunity: float | None, expected: list[str]
+) -> None:
+    at = [{} if day is None else {"d": WON - timedelta(days=day)} for day in (prospect, opportunity)]
+    assert weights([a_touch(day) for day in days], milestones(*at)) == [Fraction(weight) for weight in expected]
+
+
+@pytest.mark.parametrize(
+    ("path", "credited"), [("A direct", "A"), ("A B Direct (direct)", "B"), ("direct", "direct"), ("direct A", "A")]
+)
+def test_direct_gives_way_to_what_was_met_before_it(path: str, credited: str) -> None:
+    found = credit_by([a_journey(path.split(), 7)], last_non_direct())
+    assert {channel: share.value for channel, share in found.items()} == {credited: 7}
+
+
+WEIGHINGS = {
+    "time decay": time_decay(), "last but direct": last_non_direct(frozenset("a")),
+    "milestones": milestones({f"d{i}": WON - timedelta(hours=2) for i in range(0, 30, 2)}, {"d0": WON, "d3": WON}),
+}
+
+
+@given(PATHS, some.sampled_from(sorted(WEIGHINGS)))
+def test_every_weighing_by_time_or_name_conserves_deals_and_value(
+    paths: list[tuple[list[str], int]], weighing: str
+) -> None:
+    found = credit_by([a_journey(path, value, i) for i, (path, value) in enumerate(paths)], WEIGHINGS[weighing])
+    assert sum((share.conversions for share in found.values()), Fraction(0)) == len(paths)
+    assert sum(share.value for share in found.values()) == sum(value for _, value in paths)
 
 
 @given(some.lists(some.fractions(-1000, 1000, max_denominator=97), max_size=20))

@@ -81,16 +81,23 @@ class Steps:
             moves |= column != grams[0]
         self._steps.add([column[moves] for column in grams], [walked[paths.path_of[into[moves]]]])
 
-    def chain(self) -> Chain:
-        """The chain with the probabilities that were counted."""
+    def chain(self, ranks: Ints) -> Chain:
+        """The chain with the probabilities that were counted.
+
+        Shapes: `ranks` has the number that each channel is given here, so that equal paths are solved in equal order,
+        to the last bit, in whichever order their channels were met.
+        """
         steps = self._steps.columns
         places = [self._starts.columns, self._ends.columns, steps[:-1], steps[1:]]
-        each = [np.concatenate(columns) for columns in zip(*places, strict=True)]
+        named = np.concatenate([[0], ranks + 1])
+        each = [named[np.concatenate(columns)] for columns in zip(*places, strict=True)]
         keys, widths = packed(each)
         states, numbers = np.unique(keys, return_inverse=True)
         start, end, source, target = np.split(numbers, np.cumsum([len(columns[0]) for columns in places])[:-1])
         size = len(states)
         (begun,), (moved,), (won, lost, value) = self._starts.sums, self._steps.sums, self._ends.sums
+        order = np.lexsort((target, source))
+        source, target, moved = source[order], target[order], moved[order]
         leaving = np.bincount(source, moved, size) + np.bincount(end, won + lost, size)
         return Chain(
             states=np.stack(np.unravel_index(states, widths), axis=1),
@@ -150,7 +157,8 @@ class Chain:
     def _followed(self, rewards: Floats, with_channel: Sequence[Ints]) -> tuple[Floats, Floats]:
         """By following all walks until nothing more comes of them, with every channel and without each."""
         whole = self._brought(rewards, np.empty(0, np.int64))
-        return np.array([whole - self._brought(rewards, states) for states in with_channel]), whole
+        lost = [whole - self._brought(rewards, states) for states in with_channel]
+        return np.reshape(lost, (len(lost), 2)), whole
 
     def _brought(self, rewards: Floats, without: Ints) -> Floats:
         left = np.ones(len(self.states), np.bool_)

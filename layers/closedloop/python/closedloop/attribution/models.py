@@ -131,9 +131,12 @@ def attribute(
     for model in models:
         count = counts["places" if model in BY_PLACE else model]
         if isinstance(count, Steps):
-            lost = count.chain().removal(len(names))
-            removal[model] = {name: float(lost.conversions[number]) for name, number in _in_order(names)}
-            result[model] = _by_removal(lost, names, conversions, value)
+            ordered = _in_order(names)
+            ranks = np.empty(len(names), np.int64)
+            ranks[[number for _, number in ordered]] = np.arange(len(names))
+            lost = count.chain(ranks).removal(len(names))
+            removal[model] = {name: float(effect) for (name, _), effect in zip(ordered, lost.conversions, strict=True)}
+            result[model] = _by_removal(lost, sorted(names), conversions, value)
         elif isinstance(count, _Places):
             result[model] = _by_place(count, model, names)
         elif isinstance(count, Sets):

@@ -99,11 +99,8 @@ def paths_from(rows: Iterable[tuple[Sequence[str], int, int, int]], channels: Ch
     """Paths from rows of channels, conversions, value and nulls; a row without a channel is not theirs to credit."""
     some = [row for row in rows if row[0]]
     touches = np.fromiter((channels[name] for path, *_ in some for name in path), np.int64)
-    lengths, *counts = (
-        np.fromiter(column, np.int64, len(some))
-        for column in ((len(row[0]) for row in some), *((row[i] for row in some) for i in (1, 2, 3)))
-    )
-    return Paths(touches, lengths, *counts)
+    lengths = np.fromiter((len(path) for path, *_ in some), np.int64, len(some))
+    return Paths(touches, lengths, *np.array([row[1:] for row in some], np.int64).reshape(-1, 3).T.copy())
 
 
 class Tally:
