@@ -445,6 +445,20 @@ def test_old_and_new_client_secrets_are_both_good_so_that_one_can_be_exchanged(a
         assert post("hubspot", WON, signed(WON, secret=secret))["statusCode"] == 200
 
 
+def test_many_opportunities_in_one_message_are_all_stored(account: Account) -> None:
+    start, end = OUTBOUND.index(b"<Notification>"), OUTBOUND.index(b"</Notification>") + len(b"</Notification>")
+    one = OUTBOUND[start:end]
+    many = b"".join(
+        one.replace(b"04l5g00001BpQxRAAV", b"04l%015d" % number).replace(b"0065g00000Wk3TzAAJ", b"006%015d" % number)
+        for number in range(60)
+    )
+    body = OUTBOUND[:start] + many + OUTBOUND[OUTBOUND.rindex(b"</Notification>") + len(b"</Notification>"):]
+    for _ in range(2):
+        assert post("salesforce", body, {"content-type": "text/xml"}, token=SALESFORCE_SECRET)["statusCode"] == 200
+    assert len({packet.subject for packet in account.packets()}) == 60
+    assert len({record["id"] for record in account.records()}) == 60
+
+
 def test_a_message_over_the_cap_is_refused_before_anything_is_looked_up(account: Account) -> None:
     for provider in ("hubspot", "salesforce"):
         assert post(provider, b" " * 600_000, {})["statusCode"] == 413
