@@ -94,7 +94,19 @@ def test_the_recipe_works_as_it_is_written(cloud: Cloud, capsys: pytest.CaptureF
                 assert ended.value.code in (0, None)
                 said = capsys.readouterr().out
     shown = json.loads(said.splitlines()[-1])
+    assert shown["machine"] == {}
     assert [(one["what"], one["points"]) for one in shown["ledger"]] == [("Email Link Clicked", 5)]
+    # A crawler at the same link changes nothing of her, and it is told why.
+    lines = [line for _, block in BLOCKS[1:4] for line in commands(block)]
+    curl, show = (line for line in lines if "curl" in line or "person" in line)
+    crawler = [re.sub(r"Mozilla[^\"]*", "Googlebot/2.1", word).replace("T06", "T07") for word in curl]
+    assert posted(crawler)["statusCode"] == 200
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main([*show[1:], "--json"])
+    crawled = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert crawled["ledger"] == shown["ledger"]
+    assert list(crawled["machine"].values()) == [1]
     assert cloud.secret("closedloop/sites/my-site")["postmark_basic"] == ["closedloop:a-long-password"]
 
 
