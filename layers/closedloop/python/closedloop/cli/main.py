@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from closedloop.cli import console, doctor, explain, imports, loop, person, replay, report, run, site, world
+from closedloop.cli import attribute, console, doctor, explain, imports, loop, person, replay, report, run, site, world
 from closedloop.errors import ClosedLoopError, Refused
 from closedloop.runtime import doors
 from closedloop.store.calls import CallFailed
@@ -30,6 +30,7 @@ app.add_typer(explain.app, name="explain")
 app.add_typer(world.app, name="world")
 app.command()(replay.replay)
 app.command()(doctor.doctor)
+app.command(epilog=attribute.EXAMPLE)(attribute.attribute)
 
 
 @app.callback()
