@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -29,6 +29,7 @@ from closedloop.cli.main import app, main
 from closedloop.events.event import Door
 from closedloop.events.identifiers import Hasher
 from closedloop.events.packet import event_of, pack
+from closedloop.lake.report_files import prepared, summary
 from closedloop.loops.definition import Loop
 from closedloop.profiles.flow import project
 from closedloop.runtime import doors
@@ -48,6 +49,10 @@ SETTINGS = {
 }
 LEFT_OUT = ("FORCE_COLOR", "NO_COLOR", "CLOSEDLOOP_OUTPUTS", "CLOSEDLOOP_STAGE", "AWS_SESSION_TOKEN")
 TOKENS = ("aaaa", "bbbb", "cccc")
+PLAN = LOOP.read_text()
+NEXT = PLAN.replace("at_least: 8,", "at_least: 6,").replace(
+    "\ngates:", "\n  - {name: fair, stage: research, touchpoint: exhibition}\ngates:")
+CHANGED = ["campaign fair is new", "gate interested, when, all, interest, at_least: 8.0 → 6.0"]
 AT = datetime(2026, 10, 1, 6, 0, tzinfo=UTC)
 
 
@@ -372,15 +377,17 @@ def test_a_site_is_applied_even_when_ses_does_not_answer(
 def test_a_loop_needs_its_sites_first(cloud: Cloud, run: Run) -> None:
     said = run("loop", "apply", LOOP)
     assert (said.status, said.out) == (2, "")
-    assert said.err == f"{LOOP}:3:9: sites: no site 'demo' is known; apply its file first\n"
+    assert said.err == f"{LOOP}:4:9: sites: no site 'demo' is known; apply its file first\n"
 
 
 def test_everybody_is_due_for_a_decision_when_a_loop_has_changed(applied: Cloud, run: Run) -> None:
     a_person()
     unchanged = run("loop", "apply", LOOP, "--json").json
-    more = a_file("more.yaml", LOOP.read_text().replace("target: 15", "target: 16"))
+    more = a_file("more.yaml", LOOP.read_text().replace("at_least: 8", "at_least: 6"))
+    planned = run("loop", "apply", more, "--dry-run", "--json").json
     changed = run("loop", "apply", more, "--json").json
-    assert [(one["change"], one["people_due"]) for one in (unchanged, changed)] == [("unchanged", 0), ("changed", 1)]
+    found = [(one["change"], one["written"], one["people_due"]) for one in (unchanged, planned, changed)]
+    assert found == [("unchanged", True, 0), ("changed", False, 1), ("changed", True, 1)]
 
 
 def test_a_loop_is_shown_as_it_was_written(applied: Cloud, run: Run) -> None:
@@ -735,12 +742,105 @@ def test_a_deployment_that_is_not_there_is_said(cloud: Cloud, run: Run, words: t
     assert said.err.startswith(message)
 
 
+def test_a_dry_run_of_a_loop_says_what_would_change_and_writes_nothing(applied: Cloud, run: Run) -> None:
+    before = applied.items(STATE)
+    said = run("loop", "apply", a_file("next.yaml", NEXT), "--dry-run")
+    assert (said.status, applied.items(STATE)) == (0, before)
+    for words in ("What changes", *(f"- {change}" for change in CHANGED), "P(objective) 0.33"):
+        assert f"{words}\n" in said.out
+    assert "opportunities 60 by 2027-03-31: needs 12,000 (6,700 to 23,000) visitors, 10,000 planned; P" in said.out
+
+
+def test_versions_of_a_loop_are_told_with_their_time_and_what_changed(applied: Cloud, run: Run) -> None:
+    versions = [run("loop", "apply", a_file("loop.yaml", text), "--json").json["version"] for text in (NEXT, PLAN)]
+    told = run("loop", "history", "autumn-pumps", "--json").json["versions"]
+    assert [row["version"] for row in told] == [versions[1], *versions]
+    assert [row["changes"] for row in told] == [
+        ["declared"], CHANGED,
+        ["campaign fair is gone", "gate interested, when, all, interest, at_least: 6.0 → 8.0"],
+    ]
+    assert told[0]["at"] == "2026-10-01T06:00:00.000Z"
+    shown = run("loop", "history", "autumn-pumps").out
+    assert "2026-10-01T06:00" in shown and "campaign fair is gone" in shown
+    assert run("loop", "history", "nosuch").status == 2
+
+
+def test_two_plans_are_compared_with_each_other_or_with_what_is_declared(applied: Cloud, run: Run) -> None:
+    old, new = a_file("old.yaml", PLAN), a_file("new.yaml", NEXT)
+    two = run("loop", "diff", old, new, "--json").json
+    one = run("loop", "diff", new, "--json").json
+    assert one == two
+    assert one["changes"] == CHANGED
+    assert run("loop", "diff", old).out.endswith("- nothing changes\n")
+    other = a_file("other.yaml", PLAN.replace("loop: autumn-pumps", "loop: winter"))
+    assert run("loop", "diff", other).err == (
+        "no loop 'winter' is known; apply its file first: closedloop loop apply FILE\n"
+    )
+
+
+def test_a_loop_that_has_started_keeps_what_it_is_measured_by(applied: Cloud, run: Run) -> None:
+    before = applied.items(STATE)
+    said = run("loop", "apply", a_file("bad.yaml", PLAN.replace("holdout: 0.2", "holdout: 0.1")))
+    assert (said.status, said.out, applied.items(STATE)) == (2, "", before)
+    line = PLAN.splitlines().index("    holdout: 0.2") + 1
+    assert said.err.startswith(f"bad.yaml:{line}:5: holdout: the loop has started on 2026-09-01, and another share ")
+
+
+def test_a_plan_is_checked_without_a_deployment(
+    cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STATE_TABLE")
+    said = run("loop", "check", LOOP)
+    assert said.status == 0
+    for words in ("no deployment: not held", "12 of 20, assumed", "P(objective) 0.33", "714"):
+        assert words in said.out
+    bare = a_file("bare.yaml", PLAN[:PLAN.index("# What is taken for granted")])
+    chance = run("loop", "check", bare, "--json").json["chances"][0]
+    assert (chance["needed"], chance["probability"]) == (None, None)
+    assert chance["missing"] == (
+        "no past rates and no assumptions stated for visitor becomes known and new person has a fit of 60"
+    )
+    assert run("loop", "check", LOOP, "--stage", "prod").status == 2
+
+
+def test_a_plan_is_checked_against_all_that_is_known_and_with_what_was_measured(applied: Cloud, run: Run) -> None:
+    spring = a_file("spring.yaml", PLAN.replace("loop: autumn-pumps", "loop: spring").replace(
+        "currency: JPY", "currency: JPY\nfollows: autumn-pumps"))
+    folder = Path("lake")
+    folder.mkdir()
+    report, _ = prepared(the_examples()[1], {"demo": the_examples()[0]}, folder, AT, bucket=REPORTS)
+    people = replace(report.people, unique_users=1000, new_persons=70)
+    measured = replace(report, people=people)
+    applied.client("s3").put_object(
+        Bucket=REPORTS, Key="reports/site=demo/loop=autumn-pumps/latest/summary.json", Body=summary(measured))
+    before = applied.items(STATE)
+    said = run("loop", "check", spring, "--json").json
+    assert said["steps"][0]["rests_on"] == (
+        "70 of 1,000, measured by autumn-pumps on 2026-10-01, still running and 60 of 1,000, assumed"
+    )
+    assert applied.items(STATE) == before
+    other = spring.read_text().replace("follows: autumn-", "follows: autum-")
+    wrong = run("loop", "check", a_file("wrong.yaml", other))
+    line = PLAN.splitlines().index("currency: JPY") + 2
+    assert wrong.err == (
+        f"wrong.yaml:{line}:1: follows: no loop 'autum-pumps' is known; did you mean autumn-pumps?\n"
+    )
+
+
+def test_the_schema_for_editors_is_printed_without_a_deployment(
+    cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("STATE_TABLE")
+    assert run("loop", "schema").json == json.loads((LOOP.parent / "loop.schema.json").read_text())
+
+
 # How all of them speak.
 
 READING: tuple[tuple[str | Path, ...], ...] = (
     ("site", "apply", SITE), ("site", "apply", SITE, "--dry-run"), ("site", "show", "demo"),
     ("site", "secrets", "demo"),
-    ("loop", "apply", LOOP), ("loop", "show", "autumn-pumps"), ("doctor",), ("replay",),
+    ("loop", "apply", LOOP), ("loop", "show", "autumn-pumps"), ("loop", "check", LOOP), ("loop", "diff", LOOP),
+    ("loop", "history", "autumn-pumps"), ("doctor",), ("replay",),
     ("person", "show", "--email", "ada@water.example", "--site", "demo"),
     ("import", "access-log", "access.log", "--site", "demo"), ("world", "--people", "3", "--out", "world"),
 )
@@ -762,10 +862,10 @@ def test_every_command_explains_itself(run: Run) -> None:
     runner = CliRunner()
     for words in (
         [], ["site"], ["site", "apply"], ["site", "show"], ["site", "snippet"], ["site", "secrets"], ["loop"],
-        ["loop", "apply"], ["loop", "show"], ["run"], ["run", "start"], ["run", "show"], ["report"],
-        ["report", "build"],
-        ["import"], ["import", "access-log"], ["person"], ["person", "show"], ["replay"], ["explain"],
-        ["explain", "source"], ["explain", "agent"], ["world"], ["doctor"],
+        ["loop", "apply"], ["loop", "check"], ["loop", "diff"], ["loop", "history"], ["loop", "schema"],
+        ["loop", "show"], ["run"], ["run", "start"], ["run", "show"], ["report"], ["report", "build"], ["import"],
+        ["import", "access-log"], ["person"], ["person", "show"], ["replay"], ["explain"], ["explain", "source"],
+        ["explain", "agent"], ["world"], ["doctor"],
     ):
         shown = runner.invoke(app, [*words, "--help"])
         assert shown.exit_code == 0, words

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.errors import ProfileMoved
+from closedloop.errors import LoopMoved, ProfileMoved
 from closedloop.events.identifiers import visitor_node
 from closedloop.identity.evidence import EvidenceKind
 from closedloop.identity.persons import person_id
@@ -59,6 +59,24 @@ def test_a_changed_loop_is_a_new_version_beside_the_old_one(state: State, tables
     assert versions[f"V#{version_of(first)}"]["at"]["S"] == "2026-11-24T06:00:00.000Z"
     assert state.loop("autumn") == first
     assert state.loops() == [first]
+    assert state.loop_history("autumn") == [(NOW, first), (minutes(1), second), (minutes(2), first)]
+
+
+def test_the_same_loop_again_is_no_new_version(state: State) -> None:
+    for minute in range(3):
+        state.put_loop(a_loop(), minutes(minute))
+    assert state.loop_history("autumn") == [(NOW, a_loop())]
+    assert state.loop_history("nosuch") == []
+
+
+def test_a_change_that_was_checked_against_another_version_is_not_written(state: State) -> None:
+    first, second, third = a_loop(), a_loop(strategy="Meet shipyards"), a_loop(strategy="Meet mills")
+    state.put_loop(first, NOW, seen="")
+    state.put_loop(second, minutes(1), seen=version_of(first))
+    for seen in ("", version_of(first)):
+        with pytest.raises(LoopMoved):
+            state.put_loop(third, minutes(2), seen=seen)
+    assert state.loop_history("autumn") == [(NOW, first), (minutes(1), second)]
 
 
 # Who is who.

@@ -6,35 +6,47 @@ import json
 import re
 import typing
 from collections.abc import Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from closedloop.capture.mail import PROVIDERS
 from closedloop.errors import BadDefinition
 from closedloop.events.event import EMAIL_OPENED
-from closedloop.loops.definition import COUNTED_IN_A_WINDOW, Loop
+from closedloop.loops.definition import COUNTED_IN_A_WINDOW, Cost, Loop
 from closedloop.loops.lint import problems_with
+from closedloop.loops.schema import json_schema
 from closedloop.profiles.fold import MOMENTS
-from closedloop.sites.definition import MAIL_OPENED, EmailProvider, Site
+from closedloop.sites.definition import MAIL_OPENED, EmailProvider, Site, version_of
 from closedloop.sites.document import LARGEST, Document
 from closedloop.sites.words import did_you_mean, listed
 
 VECTORS = sorted(Path("tests/vectors/definitions").glob("*.yaml"))
+# The plan that the files started-... change after its start.
+STARTED = Path("tests/vectors/plans/started.yaml")
 EXAMPLES = Path("examples")
+NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
 
 def read(path: Path, sites: Sequence[str] = ("demo",)) -> Site | Loop:
-    """A file as it is read when it is applied: a site, a loop, or a loop that is held against its sites."""
+    """A file as it is read when it is applied: a site, a loop, or a loop that is held against all that is known."""
     document = Document(path.read_bytes(), path.name)
     if path.name.startswith("site-"):
         return document.read_as(Site)
     loop = document.read_as(Loop)
-    if path.name.startswith("applied-") and (problems := problems_with(loop, the_sites(*sites), document)):
+    if path.name.startswith("started-"):
+        former, sites = [Document(STARTED.read_bytes(), STARTED.name).read_as(Loop)], ("demo", "other")
+    else:
+        former = []
+    if path.name.startswith(("applied-", "started-")) and (problems := problems_with(
+        loop, the_sites(*sites), document, NOW, former=former, loops=["spring", "autumn"],
+    )):
         raise BadDefinition(path.name, problems)
     return loop
 
@@ -82,7 +94,7 @@ def test_no_message_speaks_the_language_of_a_library(path: Path) -> None:
 
 def test_the_examples_are_read_and_fit_each_other() -> None:
     document = Document((EXAMPLES / "loops/autumn-pumps.yaml").read_bytes(), "autumn-pumps.yaml")
-    assert problems_with(document.read_as(Loop), the_sites("demo"), document) == ()
+    assert problems_with(document.read_as(Loop), the_sites("demo"), document, NOW, loops=()) == ()
 
 
 def test_somebody_who_buys_at_once_needs_no_gate_in_between() -> None:
@@ -155,7 +167,7 @@ def test_a_file_without_the_sender_that_mails_need_is_refused_with_the_line_of_t
     site = the_example("sites/demo.yaml", Site).model_copy(update={"mail_sender": None, "target_attributes": ()})
     document = Document((EXAMPLES / "loops/autumn-pumps.yaml").read_bytes(), "autumn-pumps.yaml")
     lines = (EXAMPLES / "loops/autumn-pumps.yaml").read_text().splitlines()
-    told = problems_with(document.read_as(Loop), {"demo": site}, document)
+    told = problems_with(document.read_as(Loop), {"demo": site}, document, NOW)
     assert [(lines[line - 1].strip(), text) for line, _, text in told] == [
         ("- {metric: new_persons_with_fit, target: 150, by: 2027-03-31, fit: 60}",
          "metric: no site of the loop has target_attributes, so nobody has any fit"),
@@ -167,8 +179,8 @@ def test_a_file_without_the_sender_that_mails_need_is_refused_with_the_line_of_t
 def test_sites_of_a_loop_share_one_customer_list() -> None:
     text = (EXAMPLES / "loops/autumn-pumps.yaml").read_text().replace("sites: [demo]", "sites:\n  - demo\n  - other")
     document = Document(text, "autumn-pumps.yaml")
-    assert problems_with(document.read_as(Loop), the_sites("demo", "other"), document) == (
-        (5, 5, "sites: other shares no customer list with demo; give both the same group"),
+    assert problems_with(document.read_as(Loop), the_sites("demo", "other"), document, NOW) == (
+        (6, 5, "sites: other shares no customer list with demo; give both the same group"),
     )
 
 
@@ -228,3 +240,89 @@ def test_whatever_shape_a_part_has_its_problems_have_words(part: object, name: s
         assert column > 0
         assert "Input should" not in words
         assert "{" not in words.replace("{ ", "")
+
+
+# The schema that editors use.
+
+SCHEMA = jsonschema.Draft202012Validator(json_schema())
+OF_LOOPS = [path for path in VECTORS if path.stem.startswith("loop-")]
+# What a schema cannot say: sums, order, names that refer to names, days of the calendar.
+ABOVE_A_SCHEMA = {
+    "loop-assumed-gate-unknown", "loop-audience-without-mail", "loop-budget-below-costs",
+    "loop-campaign-for-unknown-stage", "loop-campaign-without-a-gate", "loop-capacity-of-unknown-stage",
+    "loop-cost-after-the-end", "loop-cost-two-ways", "loop-empty-all", "loop-ends-before-it-starts",
+    "loop-gate-backwards", "loop-gate-to-unknown-stage", "loop-mail-on-a-form", "loop-names-twice",
+    "loop-no-day-of-the-calendar", "loop-objective-after-the-end", "loop-objective-without-fit", "loop-open-as-proof",
+    "loop-stage-beside-the-path", "loop-stage-that-no-gate-leads-to", "loop-stage-that-nobody-leaves",
+    "loop-time-zone", "loop-window-too-busy",
+}
+
+
+def test_the_schema_is_one_and_lies_beside_the_example_that_names_it() -> None:
+    jsonschema.Draft202012Validator.check_schema(json_schema())
+    kept = json.loads((EXAMPLES / "loops/loop.schema.json").read_text())
+    assert kept == json_schema(), "write it again: closedloop loop schema > examples/loops/loop.schema.json"
+    first = (EXAMPLES / "loops/autumn-pumps.yaml").read_text().splitlines()[0]
+    assert first == "# yaml-language-server: $schema=./loop.schema.json"
+
+
+def test_every_name_of_a_loop_says_what_it_means_and_no_name_is_titled_by_a_program() -> None:
+    schema = json_schema()
+    for part in (schema, *schema["$defs"].values()):
+        for name, told in part.get("properties", {}).items():
+            assert str(told.get("description", "")).endswith("."), name
+    assert json.dumps(schema).count('"title"') == 1
+
+
+def test_an_editor_finds_nothing_wrong_with_an_example() -> None:
+    for path in (EXAMPLES / "loops").glob("*.yaml"):
+        assert list(SCHEMA.iter_errors(Document(path.read_bytes(), path.name).values)) == []
+
+
+@pytest.mark.parametrize("path", OF_LOOPS, ids=lambda path: path.stem)
+def test_an_editor_marks_the_mistakes_that_a_schema_can_tell(path: Path) -> None:
+    values = Document(path.read_bytes(), path.name).values
+    assert SCHEMA.is_valid(values) == (path.stem in ABOVE_A_SCHEMA)
+
+
+def without_nothing(part: Any) -> Any:
+    """The same without names that are given no value."""
+    if isinstance(part, dict):
+        return {name: without_nothing(value) for name, value in part.items() if value is not None}
+    return [without_nothing(value) for value in part] if isinstance(part, list) else part
+
+
+@settings(deadline=None, max_examples=60)
+@given(PARTS, st.sampled_from(["gates", "campaigns", "objectives", "stages", "period", "budget", "assumptions"]))
+def test_an_editor_marks_nothing_that_is_read_all_the_same(part: object, name: str) -> None:
+    values = {**Document((EXAMPLES / "loops/autumn-pumps.yaml").read_bytes(), "a.yaml").values, name: part}
+    values = without_nothing(values)
+    if SCHEMA.is_valid(values):
+        return
+    with pytest.raises(ValidationError):
+        Loop.model_validate(values)
+
+
+# Versions.
+
+
+def test_a_name_that_is_written_with_its_own_default_makes_no_other_version() -> None:
+    path = EXAMPLES / "loops/autumn-pumps.yaml"
+    text = path.read_text()
+    same = text.replace("touchpoint: seminar}", "touchpoint: seminar, incentive: false}")
+    other = text.replace("touchpoint: seminar}", "touchpoint: seminar, incentive: true}")
+    versions = [version_of(Document(one, "a.yaml").read_as(Loop)) for one in (text, same, other)]
+    assert text not in (same, other)
+    assert versions[0] == versions[1] != versions[2]
+
+
+def test_a_loop_is_read_back_from_the_store_as_the_same_version() -> None:
+    loop: Loop = the_example("loops/autumn-pumps.yaml", Loop)
+    assert Loop.model_validate_json(loop.model_dump_json(by_alias=True)) == loop
+
+
+def test_what_a_campaign_costs_by_day_counts_day_by_day() -> None:
+    by_day = Cost.model_validate({"by_day": {"2026-10-01": 150, "2026-10-03": 60}})
+    assert [by_day.until(date(2026, 10, day)) for day in (1, 2, 3)] == [150, 150, 210]
+    assert (by_day.total_minor, Cost(amount_minor=99).until(date(2026, 1, 1))) == (210, 99)
+    assert Cost.model_validate_json(by_day.model_dump_json()) == by_day

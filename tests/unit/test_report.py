@@ -17,7 +17,9 @@ import pytest
 from closedloop.errors import NotReconciled
 from closedloop.lake.report_files import File, build, prepared
 from closedloop.loops.definition import Loop
+from closedloop.loops.feasibility import GateRate
 from closedloop.reports.metrics import SUMMARY, Report
+from closedloop.reports.past import past_of
 from tests.unit.test_report_rows import (
     DAY,
     a_deal,
@@ -123,6 +125,32 @@ def test_each_campaign_shows_its_cost_its_people_and_its_credit(small: Any) -> N
     assert {name: c.linear.revenue_minor for name, c in campaigns.items() if c.linear.revenue_minor} == {
         "search-ads": 60, "pump-guide": 60, "case-mail": 60, "Direct": 60, "pump-seminar": 60}
     assert campaigns["Organic Search/google"].reached == 1
+
+
+def test_what_was_measured_is_what_the_next_plan_may_expect(small: Any) -> None:
+    past = past_of(small[0])
+    assert (past.loop, past.day, past.running) == ("autumn-pumps", AS_OF.date(), True)
+    assert (past.known, past.fit, past.fit_at_least, past.repeat) == ((2, 3), (1, 2), 60, (1, 3))
+    assert past.gates["interested"] == GateRate("research", "problem", 1, 2)
+    assert (past.gates["opportunity"], past.deal_value_minor) == (GateRate("proposal", "decision", 0, 0), 300)
+
+
+def test_whoever_was_held_out_was_ready(tmp_path: Path) -> None:
+    held = a_verdict("v9", "bob", "interested", "hold", hold_kind="holdout", arm="holdout", at=DAY + timedelta(days=2))
+    folder = write(tmp_path, [a_form("e1", "bob", "bob")], [a_move("t1", "bob", "", "research"), held])
+    assert past_of(built(folder)[0]).gates["interested"] == GateRate("research", "problem", 1, 1)
+
+
+def test_a_cost_by_day_counts_the_days_that_are_over_and_coming_back_may_be_an_objective(tmp_path: Path) -> None:
+    plain = the_loop().model_dump(mode="json", by_alias=True)
+    plain["campaigns"][2]["cost"] = {"by_day": {"2026-10-05": 40, "2026-11-24": 2, "2026-11-25": 9_000}}
+    plain["objectives"][1] = {"metric": "repeat", "target": 4, "by": "2027-03-31"}
+    report, files, _ = built(a_small_loop(tmp_path), Loop.model_validate(plain))
+    assert {c.campaign: c.cost_minor for c in report.campaigns if c.cost_minor} == {"search-ads": 120, "pump-guide": 42}
+    repeat = report.objectives[1]
+    assert (repeat.metric, repeat.attained, repeat.share) == ("repeat", 1, 0.25)
+    pages = [body.decode() for key, body in files.items() if key.startswith(DATED) and key.endswith(".html")]
+    assert len(pages) == 2 and all("came back" in page or "再訪した新規個人" in page for page in pages)
 
 
 def test_money_mails_and_quality_are_told(small: Any) -> None:

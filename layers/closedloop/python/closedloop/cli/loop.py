@@ -1,73 +1,229 @@
-"""closedloop loop: declare a plan, look at it."""
+"""closedloop loop: write a plan, check it, declare it, see what changed."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, named
 from closedloop.errors import BadDefinition, NotFound
+from closedloop.events.times import iso
+from closedloop.lake import layout
+from closedloop.loops.changes import changes, in_force
 from closedloop.loops.definition import Loop
+from closedloop.loops.feasibility import Feasibility, Past, feasibility
 from closedloop.loops.lint import problems_with
+from closedloop.loops.schema import json_schema
+from closedloop.reports.metrics import SUMMARY
+from closedloop.reports.past import past_of
 from closedloop.runtime import clock, doors
+from closedloop.runtime.deployment import NoDeployment
 from closedloop.sites.definition import version_of
 from closedloop.sites.document import Document
 
 app = typer.Typer(no_args_is_help=True, help="Loops: plans with numbers, campaigns and gates.")
 
+File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The loop's YAML file.")]
+
 
 @app.command(epilog="Example: closedloop loop apply examples/loops/autumn-pumps.yaml --dry-run")
 def apply(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The loop's YAML file.")],
-    dry_run: DryRun = False, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
+    file: File, dry_run: DryRun = False, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
 ) -> None:
     """Declare a loop from its file; everybody on its customer list is then due for a decision."""
     document = Document(file.read_bytes(), str(file))
     loop = document.read_as(Loop)
     where = named(stage, outputs)
-    state = doors.state()
-    sites = {name: site for name in loop.sites if (site := state.site(name)) is not None}
-    if problems := problems_with(loop, sites, document):
-        raise BadDefinition(str(file), problems)
-    before = state.loop(loop.loop)
+    state, before = doors.state(), _checked(loop, document)
     change = "new" if before is None else "unchanged" if version_of(before) == version_of(loop) else "changed"
-    due = 0
-    if not dry_run:
-        state.put_loop(loop, clock.now())
-        people = list(state.people(sites[loop.sites[0]].list_name)) if change != "unchanged" else []
+    told = changes(before, loop) if before is not None else ()
+    people: list[str] = []
+    if change != "unchanged":
+        people = list(state.people(doors.sites()[loop.sites[0]].list_name))
+    if not dry_run and change != "unchanged":
+        state.put_loop(loop, clock.now(), version_of(before) if before is not None else "")
         with console.progress("people due for a decision", len(people)) as bar:
             for person in people:
                 state.mark_due(person, clock.now())
                 bar.advance(bar.task_ids[0])
-        due = len(people)
-    content = {
-        "loop": loop.loop, "version": version_of(loop), "change": change, "written": not dry_run, "people_due": due,
-        "where": where,
+    found = feasibility(loop, _past(loop))
+    content: dict[str, Any] = {
+        "loop": loop.loop, "version": version_of(loop), "change": change, "written": not dry_run,
+        "people_due": len(people), "where": where,
     }
-    console.as_json(content) if as_json else console.facts(f"loop {loop.loop}", content)
+    if as_json:
+        console.as_json({**content, "changes": told, "feasibility": asdict(found)})
+        return
+    console.facts(f"loop {loop.loop}", content)
+    _list("What changes" if dry_run else "What changed", told)
+    _list("Feasibility", [str(chance) for chance in found.chances])
+
+
+@app.command(epilog="Example: closedloop loop check my-loop.yaml")
+def check(file: File, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None) -> None:
+    """Check a plan and say whether it can reach its objectives; nothing is written.
+
+    Without a deployment the file is checked by itself: not against its sites, and with stated rates alone.
+    """
+    document = Document(file.read_bytes(), str(file))
+    loop = document.read_as(Loop)
+    try:
+        where = named(stage, outputs)
+        _checked(loop, document)
+        past = _past(loop)
+    except NoDeployment:
+        if stage or outputs:
+            raise
+        where, past = "no deployment: not held against its sites and their reports", None
+        if problems := problems_with(loop, None, document, clock.now()):
+            raise BadDefinition(str(file), problems) from None
+    found = feasibility(loop, past)
+    if as_json:
+        console.as_json({"loop": loop.loop, "version": version_of(loop), "where": where, **asdict(found)})
+        return
+    console.facts(f"loop {loop.loop}", {"version": version_of(loop), "where": where, "problems": "none"})
+    _show_feasibility(loop, found)
+
+
+def _checked(loop: Loop, document: Document) -> Loop | None:
+    """Hold a loop against its sites, the calendar and what was declared before, which comes back.
+
+    Errors: BadDefinition with every problem.
+    """
+    state, now = doors.state(), clock.now()
+    history = state.loop_history(loop.loop)
+    before = history[-1][1] if history else None
+    problems = problems_with(
+        loop, state.sites(), document, now, former=in_force(history, now), loops=[one.loop for one in state.loops()],
+        applied=before is not None and version_of(before) == version_of(loop),
+    )
+    if problems:
+        raise BadDefinition(document.file, problems)
+    return before
+
+
+def _past(loop: Loop) -> Past | None:
+    """What the newest report of the loop that this one follows, or of itself, has measured; None without a report."""
+    measured = doors.state().loop(loop.follows) if loop.follows else loop
+    if measured is None:
+        return None
+    key = f"{layout.latest_report(measured.sites[0], measured.loop)}summary.json"
+    files = doors.reports()
+    return past_of(SUMMARY.validate_json(files.get(key))) if key in files.keys(key) else None
+
+
+def _show_feasibility(loop: Loop, found: Feasibility) -> None:
+    if found.steps:
+        console.table("What the plan rests on", ("step", "go on", "90 of 100 cases", "counted"), [
+            (step.step, f"{step.rate.middle:.1%}", f"{step.rate.low:.1%} to {step.rate.high:.1%}", step.rests_on)
+            for step in found.steps
+        ])
+    told = [chance for chance in found.chances if chance.needed is not None]
+    if told:
+        console.table("How many people each objective needs", ("objective", *loop.stages), [
+            (f"{chance.metric} {chance.target:,}", *(f"{chance.needed_at[stage]:,}" if stage in chance.needed_at else ""
+                                                     for stage in loop.stages))
+            for chance in told
+        ])
+    _list("Feasibility", [str(chance) for chance in found.chances])
+
+
+def _list(title: str, lines: tuple[str, ...] | list[str]) -> None:
+    if lines:
+        console.out().print(title, style="bold")
+    for line in lines:
+        console.out().print(f"- {line}", markup=False, highlight=False)
+
+
+@app.command(epilog="Example: closedloop loop schema > examples/loops/loop.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of a loop's file, for editors that complete names and mark mistakes."""
+    print(json.dumps(json_schema(), ensure_ascii=False, indent=2))
+
+
+@app.command(epilog="Example: closedloop loop diff my-loop.yaml my-next-loop.yaml")
+def diff(
+    file: File,
+    other: Annotated[Path | None, typer.Argument(
+        exists=True, dir_okay=False, help="The later file; without it, FILE is the later one and what is declared the "
+        "earlier.",
+    )] = None,
+    as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
+) -> None:
+    """Say in words what changes from one plan to another, or from what is declared to a file."""
+    first = _read(file)
+    if other is not None:
+        before, after = first, _read(other)
+    else:
+        named(stage, outputs)
+        before, after = _declared(first.loop), first
+    told = changes(before, after)
+    content = {"loop": after.loop, "before": version_of(before), "after": version_of(after), "changes": told}
+    if as_json:
+        console.as_json(content)
+    else:
+        _list(f"{after.loop} {content['before']} → {content['after']}", told or ["nothing changes"])
+
+
+@app.command(epilog="Example: closedloop loop history autumn-pumps")
+def history(loop: str, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None) -> None:
+    """Show every version of a loop: since when it was current, and what changed."""
+    named(stage, outputs)
+    versions = doors.state().loop_history(loop)
+    if not versions:
+        raise NotFound(f"no loop {loop!r} is known; apply its file first: closedloop loop apply FILE")
+    earlier = [None, *(one for _, one in versions[:-1])]
+    content = [
+        {"at": iso(at), "version": version_of(one), "changes": changes(before, one) if before else ("declared",)}
+        for (at, one), before in zip(versions, earlier, strict=True)
+    ]
+    if as_json:
+        console.as_json({"loop": loop, "versions": content})
+        return
+    console.table(f"loop {loop}", ("since", "version", "what changed"), [
+        (str(row["at"])[:16], row["version"], "\n".join(row["changes"])) for row in content
+    ])
+
+
+def _read(file: Path) -> Loop:
+    return Document(file.read_bytes(), str(file)).read_as(Loop)
+
+
+def _declared(name: str) -> Loop:
+    found = doors.state().loop(name)
+    if found is None:
+        raise NotFound(f"no loop {name!r} is known; apply its file first: closedloop loop apply FILE")
+    return found
 
 
 @app.command()
 def show(loop: str, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None) -> None:
     """Show a loop: its objectives, its campaigns, its gates."""
     named(stage, outputs)
-    found = doors.state().loop(loop)
-    if found is None:
-        raise NotFound(f"no loop {loop!r} is known; apply its file first: closedloop loop apply FILE")
+    found = _declared(loop)
     if as_json:
-        console.as_json({"version": version_of(found), **found.model_dump(mode="json", by_alias=True)})
+        console.as_json({"version": version_of(found), **_plain(found)})
         return
     console.out().print(f"[bold]{found.loop}[/bold] {version_of(found)}: {found.strategy}")
     console.out().print(f"{found.period.start} to {found.period.end}, {' → '.join(found.stages)}")
     console.table("Objectives", ("metric", "target", "by"), [
         (o.metric, f"{o.target:,}", o.by) for o in found.objectives
     ])
-    console.table("Campaigns", ("name", "stage", "touchpoint", "incentive"), [
-        (c.name, c.stage, c.touchpoint, "yes" if c.incentive else "") for c in found.campaigns
+    console.table("Campaigns", ("name", "stage", "touchpoint", "incentive", "visitors", "cost"), [
+        (c.name, c.stage, c.touchpoint, "yes" if c.incentive else "", "" if c.visitors is None else f"{c.visitors:,}",
+         "" if c.cost is None else f"{c.cost.total_minor:,}")
+        for c in found.campaigns
     ])
     console.table("Gates", ("name", "from", "to", "held out"), [
         (g.name, g.from_, g.to, f"{g.holdout:.0%}" if g.holdout else "") for g in found.gates
     ])
+
+
+def _plain(loop: Loop) -> Mapping[str, Any]:
+    return loop.model_dump(mode="json", by_alias=True)

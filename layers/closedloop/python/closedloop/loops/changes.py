@@ -90,7 +90,7 @@ def in_force(versions: Sequence[tuple[datetime, Loop]], now: datetime) -> tuple[
     Shapes: the versions in order of the time at which each became current.
     """
     ends = [*(at for at, _ in versions[1:]), now]
-    return tuple(loop for (_, loop), end in zip(versions, ends, strict=True) if has_started(loop, end))
+    return tuple(loop for (_, loop), end in zip(versions, ends, strict=False) if has_started(loop, end))
 
 
 def kept(former: Sequence[Loop], after: Loop) -> Iterator[tuple[Place, str]]:

@@ -42,7 +42,9 @@ def _day(value: Any) -> date:
     raise ValueError(f"expected a day, such as 2026-09-01, found {'nothing' if value is None else value}")
 
 
-Day = Annotated[date, BeforeValidator(_day)]
+Day = Annotated[date, BeforeValidator(_day), Field(json_schema_extra={
+    "pattern": r"^\d{4}-\d{2}-\d{2}$", "patternErrorMessage": "expected a day, such as 2026-09-01",
+})]
 Score = Annotated[float, Field(strict=True, ge=0, le=1_000_000, allow_inf_nan=False)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
 Fit = Annotated[int, Field(strict=True, ge=0, le=100)]

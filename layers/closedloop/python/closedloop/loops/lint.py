@@ -1,12 +1,18 @@
-"""What a loop says that its sites cannot keep: topics, mails, wanted people. Asked when a loop is applied."""
+"""What a loop says that cannot be kept: by its sites, by the calendar, by what was declared before.
+
+Asked when a loop is applied.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from closedloop.capture.links import may_lead_to
 from closedloop.loops.actions import NotATemplate, landing, variables
+from closedloop.loops.changes import kept
 from closedloop.loops.definition import Campaign, Condition, Loop, Mail, Metric
 from closedloop.sites.definition import Place, Site
 from closedloop.sites.words import did_you_mean, listed
@@ -18,13 +24,24 @@ if TYPE_CHECKING:
 ALWAYS = ("email", "first_name", "link", "unsubscribe_link")
 
 
-def problems_with(loop: Loop, sites: Mapping[str, Site], document: Document) -> tuple[tuple[int, int, str], ...]:
-    """Everything in a loop's file that does not fit its sites, each with its line and column.
+def problems_with(
+    loop: Loop, sites: Mapping[str, Site] | None, document: Document, now: datetime, *,
+    former: Sequence[Loop] = (), loops: Iterable[str] | None = None, applied: bool = False,
+) -> tuple[tuple[int, int, str], ...]:
+    """Everything in a loop's file that cannot be kept, each with its line and column.
 
-    Shapes: `sites` are those known by name; a site of the loop that is missing there is a problem itself.
+    Shapes: `sites` and `loops` are all that are known, None where nobody can be asked; `former` are the versions by
+    which people were decided about (see changes.py); `applied` says that the file says what stands already.
     """
-    problems = list(_sites(loop, sites))
-    known = [sites[name] for name in loop.sites if name in sites]
+    problems = [*kept(former, loop), *_holdouts(loop)]
+    if not applied:
+        problems += _past(loop, now, began=bool(former))
+    if loops is not None and loop.follows is not None and loop.follows not in (known_loops := list(loops)):
+        near = did_you_mean(loop.follows, known_loops)
+        problems.append((("follows",), f"no loop {loop.follows!r} is known{near}"))
+    known = [sites[name] for name in loop.sites if name in sites] if sites else []
+    if sites is not None:
+        problems += _sites(loop, sites)
     if known:
         problems += [*_topics(loop, known), *_wanted(loop, known), *_mails(loop, known)]
     found = {(*document.at(place), f"{_name(place)}: {text}") for place, text in problems}
@@ -33,6 +50,26 @@ def problems_with(loop: Loop, sites: Mapping[str, Site], document: Document) -> 
         for place, line, word, text in _templates(loop, known)
     }
     return tuple(sorted(found))
+
+
+def _past(loop: Loop, now: datetime, *, began: bool) -> Iterator[tuple[Place, str]]:
+    today = now.astimezone(ZoneInfo(loop.time_zone)).date()
+    if loop.period.end < today:
+        yield ("period", "end"), f"the period ended on {loop.period.end}, and today is {today}; nobody can run it"
+        return
+    for at, objective in enumerate(loop.objectives):
+        if objective.by < today and not began:
+            text = f"{objective.by} is over: today is {today}, and nothing can be reached by then"
+            yield ("objectives", at, "by"), text
+
+
+def _holdouts(loop: Loop) -> Iterator[tuple[Place, str]]:
+    order = {stage: place for place, stage in enumerate(loop.stages)}
+    last = max(order[campaign.stage] for campaign in loop.campaigns)
+    for at, gate in enumerate(loop.gates):
+        if gate.holdout and order[gate.to] > last:
+            text = f"no campaign stands at {gate.to} or behind it, so there is nothing that a holdout could measure"
+            yield ("gates", at, "holdout"), text
 
 
 def _name(place: Place) -> str:
