@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -146,6 +148,18 @@ def test_the_tags_of_a_mail_from_ses_name_its_campaign() -> None:
 def test_a_tag_carries_where_a_provider_gives_no_metadata_back(tags: tuple[str, ...], carried: dict[str, str]) -> None:
     properties = recorded(a_report(metadata={}, tags=tags), "postal")["properties"]
     assert {name: told for name, told in properties.items() if name not in ("message_id", "link")} == carried
+
+
+@pytest.mark.parametrize("change", [
+    {"tags": ("campaign=a;" * 80_000,)}, {"tags": ("campaign=a",) * 80_000},
+    {"link": "https://a.example/" + "%40/" * 225_000}, {"link": "https://" + "@" * 900_000}, {"kind": "bounced", "response": "5." * 450_000}, {"agent": "(" * 900_000},
+    {"recipient": "a." * 300_000 + "@example.jp"}, {"message_id": "<" * 900_000},
+], ids=lambda change: next(iter(change)))
+def test_a_report_of_a_megabyte_costs_little(change: dict[str, Any]) -> None:
+    start = time.process_time()
+    with suppress(BadShape):
+        recorded(a_report(metadata={}, **change), "postal")
+    assert time.process_time() - start < 0.1
 
 
 def test_metadata_says_more_than_a_tag() -> None:

@@ -56,6 +56,8 @@ ENVELOPE_IDS = frozenset(("amazon_ses", "mailgun", "mailtrap"))
 CARRIED = ("campaign", "loop", "person")
 # A tag that carries for us where a provider gives no metadata back: "loop=autumn;campaign=guide".
 PAIR = re.compile(r"(campaign|loop|person)=([^;=]{1,200})")
+LINK_CHARS = 4096
+TAGS, TAG_CHARS = 20, 1000
 STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\d|\.\d)")
 CLASS = re.compile(r"[A-Za-z]{1,30}: [A-Za-z]{1,30}")
 SPARKPOST_HARD = frozenset(("10", "30", "90"))
@@ -200,7 +202,7 @@ def _why(event: MailEvent) -> dict[str, str]:
 def place(link: str) -> str:
     """Where a link leads, by host and path; the query may hold anything, and an address in the path is left out."""
     try:
-        parts = urlsplit(_text(link))
+        parts = urlsplit(_text(link[:LINK_CHARS]))
         host = parts.hostname
     except ValueError:
         return ""
@@ -248,7 +250,7 @@ def _tagged(event: MailEvent, provider: str) -> dict[str, Any]:
         return {
             name: value[0] if isinstance(value, list) else value for name, value in named.items() if value != []
         }
-    return {name: value for tag in event.tags for name, value in PAIR.findall(tag)}
+    return {name: value for tag in event.tags[:TAGS] for name, value in PAIR.findall(tag[:TAG_CHARS])}
 
 
 def _own_word(raw: Mapping[str, Any]) -> Any:
