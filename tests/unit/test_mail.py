@@ -152,7 +152,8 @@ def test_a_tag_carries_where_a_provider_gives_no_metadata_back(tags: tuple[str, 
 
 @pytest.mark.parametrize("change", [
     {"tags": ("campaign=a;" * 80_000,)}, {"tags": ("campaign=a",) * 80_000},
-    {"link": "https://a.example/" + "%40/" * 225_000}, {"link": "https://" + "@" * 900_000}, {"kind": "bounced", "response": "5." * 450_000}, {"agent": "(" * 900_000},
+    {"link": "https://a.example/" + "%40/" * 225_000}, {"link": "https://" + "@" * 900_000},
+    {"kind": "bounced", "response": "5." * 450_000}, {"agent": "(" * 900_000},
     {"recipient": "a." * 300_000 + "@example.jp"}, {"message_id": "<" * 900_000},
 ], ids=lambda change: next(iter(change)))
 def test_a_report_of_a_megabyte_costs_little(change: dict[str, Any]) -> None:
