@@ -168,6 +168,9 @@ class StatelessStack(cdk.Stack):
         self.alarms.add(
             self, "NotStored", lost, 1, "A door could not store what it was given; senders keep it and retry."
         )
+        failed = product_metric("FailedEvents", period=minutes)
+        says = "Events that were accepted proved unusable: `closedloop failed list` says which and why."
+        self.alarms.add(self, "FailedEvents", failed, 10, says)
         refused = product_metric("Refused", period=minutes)
         says = "Over a hundred requests in five minutes were refused: a wrong key, a forged signature, or an attack."
         self.alarms.add(self, "Refused", refused, 100, says, comparison=ABOVE)

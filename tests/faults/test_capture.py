@@ -12,8 +12,9 @@ from closedloop.capture.flow import Doors, accept_beacon
 from closedloop.capture.request import Answer, Request, later
 from closedloop.errors import TryAgain
 from closedloop.events.event import Event, distinct
+from closedloop.events.failed import FailedEvent
 from closedloop.store.calls import Dynamo
-from closedloop.store.ledger import FailedEvent, Ledger
+from closedloop.store.ledger import Ledger
 from closedloop.store.state import State
 from tests.builders import NOW, PEPPER, SITE, a_site, minutes
 from tests.faults.nemesis import Disturbed, Nemesis
@@ -46,7 +47,8 @@ class Door:
 
     def fail(self, site: str, door: str, bad: Any, received: datetime) -> None:
         for one in bad:
-            self.ledger.fail(FailedEvent(one.reason, f"capture_{door}", "0.1.0", received, one.payload))
+            handler = f"capture_{door}"
+            self.ledger.fail(FailedEvent(one.kind, one.reason, site, door, handler, "0.1.0", received, one.payload))
 
     def ask(self, body: dict[str, Any]) -> Answer:
         request = Request("POST", "/v1/batch", {"user-agent": "Mozilla/5.0"}, body=json.dumps(body).encode())

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from closedloop.store.ledger import FailedEvent
+from closedloop.events.failed import FailedEvent, FailedKind
 from functions.archive_events import handler
 from functions.capture_beacon import handler as beacon
 from functions.capture_form import handler as form
@@ -133,11 +133,13 @@ def test_a_site_that_was_declared_a_moment_ago_is_archived(account: Account) -> 
 
 
 def test_failed_events_go_to_the_lake_with_their_bytes(account: Account) -> None:
-    account.ledger.fail(FailedEvent("demo: type: is missing", "capture_beacon", "0.1.0", NOW, b'{"dance": 1}'))
+    account.ledger.fail(FailedEvent(
+        *(FailedKind.REFUSED, "type: is missing", "demo", "beacon", "capture_beacon", "0.1.0", NOW, b'{"dance": 1}')
+    ))
     handler.handle(a_batch(account.items()), Context())
     [row] = rows(account, "failed/")
     assert (row["reason"], row["handler"], row["payload"]) == (
-        "demo: type: is missing",
+        "type: is missing",
         "capture_beacon",
         "eyJkYW5jZSI6IDF9",
     )

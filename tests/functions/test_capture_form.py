@@ -105,7 +105,7 @@ def test_a_robot_gets_the_very_same_answer_and_is_kept_apart_with_the_reason(
     [record] = account.records()
     assert record["traits"] == {"industry": "water"}
     [failed] = account.failed()
-    assert failed.reason == f"demo: form guide: {why}"
+    assert (failed.site, failed.reason) == ("demo", f"form guide: {why}")
     kept = json.loads(failed.payload)
     assert (kept["form"], kept["fields"]) == ("guide", {**JANE, **robot})
 
@@ -439,7 +439,7 @@ def test_without_the_box_nothing_is_said_of_marketing(hamono: Account) -> None:
 def test_a_form_that_needs_a_script_keeps_apart_who_brings_no_time_but_takes_the_owners_server(hamono: Account) -> None:
     assert ask(HANAKO, token="") == ask(HANAKO)
     assert ask(HANAKO, token="", key="sk_hamono")["statusCode"] == 200
-    assert [failed.reason for failed in hamono.failed()] == ["hamono: form contact: it brought no time token"]
+    assert [failed.reason for failed in hamono.failed()] == ["form contact: it brought no time token"]
     assert len(hamono.records()) == 2
 
 

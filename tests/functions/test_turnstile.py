@@ -112,13 +112,13 @@ def test_whom_the_service_does_not_take_for_a_person_is_kept_apart_with_the_same
     service.answer = {"success": False, "error-codes": [code]}
     assert send(submission="s-2") == person
     assert [record["id"] for record in account.records()] == ["careful/form/s-1"]
-    assert [failed.reason for failed in account.failed()] == ["careful: form ask: Turnstile found no person"]
+    assert [failed.reason for failed in account.failed()] == ["form ask: Turnstile found no person"]
 
 
 def test_whoever_brings_no_answer_is_kept_apart_and_nobody_is_asked(account: Account, service: Siteverify) -> None:
     assert send(None)["statusCode"] == 303
     assert (service.asked, account.records()) == ([], [])
-    assert [failed.reason for failed in account.failed()] == ["careful: form ask: it brought no answer of Turnstile"]
+    assert [failed.reason for failed in account.failed()] == ["form ask: it brought no answer of Turnstile"]
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from closedloop.errors import NotDurable
 from closedloop.events.event import Door
+from closedloop.events.failed import FailedEvent, FailedKind
 from closedloop.events.identifiers import deal_node, visitor_node
 from closedloop.events.packet import Packet
 from closedloop.store import schema
 from closedloop.store.calls import CallFailed, Dynamo
-from closedloop.store.ledger import FailedEvent, Item, Ledger, subject_of
+from closedloop.store.ledger import Item, Ledger, subject_of
 from tests.builders import JANE, NOW, SITE, a_deal, a_packet, a_record, minutes
 
 LAPTOP = visitor_node(SITE, "jane-laptop")
@@ -134,26 +136,79 @@ def test_an_item_that_cannot_be_read_hides_no_other(
 # What failed.
 
 
+def a_failed_event(payload: bytes = b"{}", received_at: datetime = NOW, **words: Any) -> FailedEvent:
+    failed = FailedEvent(
+        *(FailedKind.REFUSED, "type: is missing", SITE, "beacon", "capture_beacon", "0.1.0", received_at, payload),
+        {"agent": "curl/8"},
+    )
+    return replace(failed, **words)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1_000_000])
+def test_all_bytes_of_a_failed_event_are_kept_whatever_an_item_holds(ledger: Ledger, size: int) -> None:
+    failed = a_failed_event(random.Random(size).randbytes(size))
+    ledger.fail(failed)
+    assert ledger.failed("2026-11-24") == [failed]
+    assert ledger.failed("2026-11-24", failed.name[:6]) == [failed]
+    assert list(ledger.every_packet()) == []
+
+
+def test_a_failed_event_with_a_part_still_on_its_way_is_not_shown_half(
+    ledger: Ledger, engine: tuple[Dynamo, Any], tables: tuple[str, str], rows: Rows
+) -> None:
+    whole, other = a_failed_event(random.Random(1).randbytes(800_000)), a_failed_event(b"2")
+    ledger.fail(whole)
+    ledger.fail(other)
+    part = next(row for row in rows(tables[0]) if row[schema.KIND]["S"] == schema.FAILED_PART)
+    engine[1].delete_item(TableName=tables[0], Key={name: part[name] for name in (schema.PK, schema.SK)})
+    assert ledger.failed("2026-11-24") == [other]
+    engine[1].put_item(TableName=tables[0], Item=part)
+    assert len(ledger.failed("2026-11-24")) == 2
+
+
+def test_a_failed_event_that_was_told_again_is_marked_once_and_stays(ledger: Ledger) -> None:
+    failed = a_failed_event()
+    ledger.fail(failed)
+    for number in (5, 9):
+        ledger.mark_replayed(failed, minutes(number))
+    assert ledger.failed("2026-11-24") == [replace(failed, replayed_at=minutes(5))]
+    with pytest.raises(CallFailed):
+        ledger.mark_replayed(a_failed_event(b"never kept"), NOW)
+
+
+@pytest.mark.parametrize(
+    ("reason", "handler", "kind", "site", "door"),
+    [
+        ("northwind: type: is missing", "capture_beacon", FailedKind.REFUSED, SITE, "beacon"),
+        ("BadShape: no packet", "project_profiles", FailedKind.UNREADABLE, "", ""),
+    ],
+)
+def test_what_failed_before_failed_events_had_a_type_is_read_too(
+    *, ledger: Ledger, engine: tuple[Dynamo, Any], tables: tuple[str, str], reason: str, handler: str,
+    kind: FailedKind, site: str, door: str,
+) -> None:
+    item = {
+        schema.PK: {"S": "X#2026-11-24#a"}, schema.SK: {"S": "2026-11-24T06:00:00.000Z#abc"},
+        schema.KIND: {"S": "failed"}, "reason": {"S": reason}, "handler": {"S": handler},
+        "code_version": {"S": "0.0.9"}, "received_at": {"S": "2026-11-24T06:00:00.000Z"},
+        schema.BODY: {"B": b"no zlib"},
+    }
+    engine[1].put_item(TableName=tables[0], Item=item)
+    (failed,) = ledger.failed("2026-11-24")
+    assert (failed.kind, failed.site, failed.door, failed.payload) == (kind, site, door, b"no zlib")
+
+
 def test_what_failed_is_listed_by_its_day_with_its_bytes_and_the_reason(ledger: Ledger) -> None:
-    failed = [
-        FailedEvent(
-            "northwind: type: is missing",
-            "capture_beacon",
-            "0.1.0",
-            minutes(number),
-            f'{{"n":{number}}}'.encode() + b"\xff\x00",
-        )
-        for number in range(5)
-    ]
+    failed = [a_failed_event(f'{{"n":{number}}}'.encode() + b"\xff\x00", minutes(number)) for number in range(5)]
     for one in failed:
         ledger.fail(one)
         ledger.fail(one)
-    assert sorted(ledger.failed("2026-11-24"), key=lambda one: one.received_at) == failed
-    assert list(ledger.failed("2026-11-25")) == []
+    assert ledger.failed("2026-11-24") == failed
+    assert ledger.failed("2026-11-25") == []
 
 
 def test_a_failed_event_is_no_packet(ledger: Ledger) -> None:
-    ledger.fail(FailedEvent("broken", "project_profiles", "0.1.0", NOW, b"{}"))
+    ledger.fail(a_failed_event())
     assert list(ledger.every_packet()) == []
 
 
@@ -241,11 +296,11 @@ def test_a_table_that_fails_in_the_middle_is_asked_no_more_and_the_rest_is_spill
 def test_a_failed_event_is_spilled_like_a_packet(engine: tuple[Dynamo, Any], tables: tuple[str, str]) -> None:
     kept: list[Item] = []
     ledger = Ledger(Fails(engine[0], 0), tables[0], lambda attempt: None, lambda items, why: kept.extend(items))
-    failed = FailedEvent("broken", "project_profiles", "0.1.0", NOW, b"{}")
+    failed = a_failed_event()
     ledger.fail(failed)
     whole = Ledger(engine[0], tables[0], lambda attempt: None)
     whole.store(kept)
-    assert list(whole.failed("2026-11-24")) == [failed]
+    assert whole.failed("2026-11-24") == [failed]
 
 
 def test_the_sending_again_ends_when_the_time_of_a_request_is_over(engine: tuple[Dynamo, Any]) -> None:

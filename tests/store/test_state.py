@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from closedloop.errors import LoopMoved, ProfileMoved
+from closedloop.errors import LoopMoved, ProfileMoved, Unstorable
 from closedloop.events.identifiers import visitor_node
 from closedloop.identity.evidence import EvidenceKind
 from closedloop.identity.persons import person_id
@@ -296,3 +296,11 @@ def test_a_profile_that_newer_code_wrote_can_be_read(
         ExpressionAttributeValues={":body": {"S": a_profile(fit=60).stored().told[:-1] + ',"curious"]'}},
     )
     assert state.profile("p_jane").profile == a_profile(fit=60)
+
+
+@pytest.mark.parametrize("contact", [None, {"email": "jane@acme.example"}])
+def test_a_profile_that_no_table_takes_says_so_for_good(state: State, contact: dict[str, str] | None) -> None:
+    names = {f"{number:04d}" + "長" * 300: number for number in range(600)}
+    with pytest.raises(Unstorable):
+        state.put_profile(replace(a_profile(), interest=names), 0, NOW, contact)
+    state.put_profile(a_profile(), 0, NOW, contact)

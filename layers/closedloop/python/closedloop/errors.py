@@ -107,6 +107,10 @@ class Throttled(TryAgain):
     """An outside service asks for patience; nothing was done."""
 
 
+class Unstorable(ClosedLoopError):
+    """The table will never take this, however often it is asked; an operator must look."""
+
+
 class MailRefused(Refused):
     """The mail provider will not send this mail; an operator must look at the sender or the address."""
 

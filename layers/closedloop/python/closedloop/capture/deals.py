@@ -48,6 +48,14 @@ def accept_deal(request: Request, doors: Doors, secrets: Secrets) -> Answer:
     received = doors.now()
     live = [str(one) for one in secrets(site.site).get(f"deals_{provider}", ()) if one]
     PROVIDERS[provider].verify(request, live, received)
+    return take_deals(request, doors, provider, site, received)
+
+
+def take_deals(request: Request, doors: Doors, provider: str, site: Site, received: datetime) -> Answer:
+    """Keep what a CRM says of deals, which is proven.
+
+    Errors: BadShape when nothing of the message can be kept.
+    """
     hasher = Hasher(doors.pepper, site.list_name)
     message = PROVIDERS[provider].read(request, site, hasher)
     if message.bad and not message.facts:
@@ -58,7 +66,8 @@ def accept_deal(request: Request, doors: Doors, secrets: Secrets) -> Answer:
             received_at=received, headers={},
         ))
     if message.bad:
-        doors.fail(site.site, Door.DEAL.value, message.bad, received)
+        stated = {"provider": provider, "type": request.headers.get("content-type", "")}
+        doors.fail(site.site, Door.DEAL.value, [replace(one, sent=stated) for one in message.bad], received)
     return replace(message.answer, facts={
         "site": site.site, "door": Door.DEAL.value, "stored": len(message.facts), "failed": len(message.bad),
     })

@@ -17,6 +17,7 @@ from closedloop.errors import BadShape, ForeignOrigin, NotFound, UnknownKey
 from closedloop.events.event import Door
 from closedloop.events.identifiers import SAFE, Hasher
 from closedloop.events.packet import Packet, pack
+from closedloop.events.times import iso
 from closedloop.sites.definition import Site, key_hash
 
 COOKIE = "_cl_vid"
@@ -101,7 +102,9 @@ def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent,
             headers=kept_headers(request, with_network=len(known) == len(good)), small=not sent.careful,
         ))
     if bad:
-        doors.fail(site.site, Door.BEACON.value, _gathered(bad), received)
+        known_of_sender = _sender_words(request, sent, secret=secret)
+        kept = [replace(one, sent=known_of_sender) for one in _gathered(bad)]
+        doors.fail(site.site, Door.BEACON.value, kept, received)
     content: dict[str, Any] = {"success": True}
     if bad:
         content["bad"] = [{"index": one.index, "reason": one.reason} for one in bad]
@@ -110,6 +113,16 @@ def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent,
         200, as_json(200, content).body, cookies=cookies,
         facts={"site": site.site, "door": Door.BEACON.value, "stored": len(good), "failed": len(bad)},
     )
+
+
+def _sender_words(request: Request, sent: Sent, *, secret: bool) -> dict[str, str]:
+    """What is known of a sender beside its events: agent and network, by its clock when, by which kind of key."""
+    try:
+        moment = wire.aware(sent.sent_at)
+    except BadShape:
+        moment = None
+    stated = {**kept_headers(request), "sent_at": iso(moment) if moment else "", "secret": "yes" if secret else ""}
+    return {name: value for name, value in stated.items() if value}
 
 
 def _cookies(site: Site, records: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

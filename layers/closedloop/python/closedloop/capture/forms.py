@@ -18,6 +18,7 @@ from closedloop.capture.request import Answer, Request, as_json
 from closedloop.capture.wire import Bad
 from closedloop.errors import BadShape, ForeignOrigin, NotFound, UnknownKey
 from closedloop.events.event import FORM_SUBMITTED, UNCONFIRMED, Door
+from closedloop.events.failed import FailedKind
 from closedloop.events.identifiers import SAFE, Hasher, legal, safe
 from closedloop.events.packet import pack
 from closedloop.events.times import iso
@@ -38,8 +39,13 @@ class _Case:
     form: Form
 
 
-def accept_form(request: Request, doors: Doors, challenge: Challenge | None = None) -> Answer:
-    """Take one submission of a form of a site; GET gives a page the time token that its script puts into the form."""
+def accept_form(
+    request: Request, doors: Doors, challenge: Challenge | None = None, *, vouched: bool = False
+) -> Answer:
+    """Take one submission of a form of a site; GET gives a page the time token that its script puts into the form.
+
+    Shapes: `vouched` is true when a person has looked at the submission and wants it in, whatever it looks like.
+    """
     if request.method == "OPTIONS":
         return Answer(204)
     if request.method == "GET":
@@ -52,11 +58,12 @@ def accept_form(request: Request, doors: Doors, challenge: Challenge | None = No
     hasher = Hasher(doors.pepper, case.site.list_name)
     name = _name_of(submission, filled, case, hasher, received)
     visitor = _visitor(request, submission, case)
-    why, flags = _suspicion(submission, filled, case, name, doors, challenge, received)
+    why, flags = ("", {}) if vouched else _suspicion(submission, filled, case, name, doors, challenge, received)
     if why:
         # The answer is the same, and nobody becomes a person by it.
         kept = json.dumps({"form": case.name, **submission.as_json()}, ensure_ascii=False).encode()
-        doors.fail(case.site.site, Door.FORM.value, [Bad(0, f"form {case.name}: {why}", kept)], received)
+        bad = Bad(0, f"form {case.name}: {why}", kept, FailedKind.QUARANTINED)
+        doors.fail(case.site.site, Door.FORM.value, [bad], received)
     else:
         entry, clear = _record(submission, filled, case, hasher, name, received)
         entry["properties"] |= flags

@@ -12,7 +12,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any, Literal
@@ -23,6 +23,7 @@ from pydantic_core import from_json
 
 from closedloop.errors import BadShape, TooLarge
 from closedloop.events.event import ORDERS
+from closedloop.events.failed import FailedKind
 from closedloop.events.identifiers import Hasher, legal, safe
 from closedloop.events.packet import Entry
 from closedloop.events.times import effective, iso
@@ -133,11 +134,16 @@ LONG_NUMBER = "a number of more than 38 digits"
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """An event that cannot be kept as such: its place in the batch, the reason, its bytes."""
+    """An event that cannot be kept as such: its place in the batch, the reason, its bytes.
+
+    Shapes: `sent` is what the door knew of the sender beside the bytes, for telling the event again.
+    """
 
     index: int
     reason: str
     payload: bytes
+    kind: FailedKind = FailedKind.REFUSED
+    sent: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

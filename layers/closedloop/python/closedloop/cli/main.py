@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from closedloop.cli import attribute, console, doctor, explain, imports, loop, person, replay, report, run, site, world
+from closedloop.cli import (
+    attribute,
+    console,
+    doctor,
+    explain,
+    failed,
+    imports,
+    loop,
+    person,
+    replay,
+    report,
+    run,
+    site,
+    world,
+)
 from closedloop.errors import ClosedLoopError, Refused
 from closedloop.runtime import doors
 from closedloop.store.calls import CallFailed
@@ -27,6 +41,7 @@ app.add_typer(report.app, name="report")
 app.add_typer(imports.app, name="import")
 app.add_typer(person.app, name="person")
 app.add_typer(explain.app, name="explain")
+app.add_typer(failed.app, name="failed")
 app.add_typer(world.app, name="world")
 app.command()(replay.replay)
 app.command()(doctor.doctor)

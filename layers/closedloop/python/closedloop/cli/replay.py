@@ -10,12 +10,14 @@ from typing import Annotated
 import typer
 
 from closedloop.cli import console
+from closedloop.cli import failed as failures
 from closedloop.cli.deployed import AsJson, Outputs, Stage, named
 from closedloop.errors import ClosedLoopError
 from closedloop.lake import layout
 from closedloop.profiles.check import Checked, check, is_stale
 from closedloop.profiles.profile import Profile
 from closedloop.runtime import clock, doors
+from closedloop.store import schema
 
 POLL_S = 1.0
 
@@ -47,10 +49,19 @@ class Standing:
 
 def replay(
     wait_s: Annotated[float, typer.Option(help="Seconds to wait until live and ledger agree.")] = 0.0,
+    failed: Annotated[bool, typer.Option("--failed", help="Tell all open failed events again instead.")] = False,
     as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
 ) -> None:
-    """Fold everybody anew from the ledger and hold it against the live profiles and the lake; nothing is written."""
+    """Fold everybody anew from the ledger and hold it against the live profiles and the lake; nothing is written.
+
+    With --failed: tell again what was accepted and proved unusable; `closedloop failed replay` does so for some of it.
+    """
     named(stage, outputs)
+    if failed:
+        failures.tell_all(
+            failures.of_days(None, schema.FAILED_TTL.days + 1), let_in=False, dry_run=False, as_json=as_json
+        )
+        return
     standing = caught_up(wait_s)
     content = {
         "packets": standing.found.packets, "events": standing.found.events, "persons": standing.found.persons,

@@ -6,11 +6,13 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from closedloop.events.times import iso
 from closedloop.lake import layout
 from closedloop.lake.archive import archive_packets, archive_rows
 from closedloop.runtime import doors, stream
 from closedloop.store import schema
 from closedloop.store.decisions import decision_row
+from closedloop.store.ledger import failed_of
 
 
 def archive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -36,9 +38,9 @@ def archive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _failed_row(image: Mapping[str, Any]) -> dict[str, Any]:
-    body = image[schema.BODY]["B"]
+    failed = failed_of([image])
     return {
-        "at": image["received_at"]["S"], "id": image[schema.SK]["S"], "reason": image["reason"]["S"],
-        "handler": image["handler"]["S"], "code_version": image["code_version"]["S"],
-        "payload": body if isinstance(body, str) else base64.b64encode(body).decode(),
+        "at": iso(failed.received_at), "id": image[schema.SK]["S"], "kind": failed.kind.value, "site": failed.site,
+        "door": failed.door, "reason": failed.reason, "handler": failed.handler, "code_version": failed.code_version,
+        "payload": base64.b64encode(failed.payload).decode(),
     }

@@ -11,10 +11,11 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from closedloop.errors import NotDurable, ReportFailed
+from closedloop.events.failed import FailedEvent, FailedKind
 from closedloop.events.times import iso
-from closedloop.runtime import clock, settings
+from closedloop.runtime import clock, observe, settings
 from closedloop.store.calls import CallFailed, Dynamo
-from closedloop.store.ledger import FailedEvent, Item, Ledger
+from closedloop.store.ledger import Item, Ledger
 from closedloop.store.signed import BUDGET_S, DYNAMODB, SECRETS, Credentials, Service, SignedClient
 
 if TYPE_CHECKING:
@@ -195,8 +196,12 @@ def keys() -> CachedKeys:
 def fail(site: str, door: str, bad: Sequence[Bad], received: datetime) -> None:
     """Keep the bytes of events that cannot be used, with the reason."""
     for one in bad:
-        reason = f"{site}: {one.reason}"
-        capture_ledger().fail(FailedEvent(reason, f"capture_{door}", CODE_VERSION, received, one.payload))
+        capture_ledger().fail(FailedEvent(
+            one.kind, one.reason, site, door, f"capture_{door}", CODE_VERSION, received, one.payload, one.sent
+        ))
+    unusable = sum(one.kind is not FailedKind.QUARANTINED for one in bad)
+    if unusable:
+        observe.count("FailedEvents", unusable)
 
 
 def capture() -> Doors:

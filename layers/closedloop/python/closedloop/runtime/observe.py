@@ -34,8 +34,8 @@ def stored(context: Any, facts: Mapping[str, str | int]) -> None:
     """One line about what a door took, written without the logger, which costs as much as the rest of a request."""
     line = {"level": "INFO", "message": "stored", "request_id": getattr(context, "aws_request_id", ""), **facts}
     sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
-    if facts.get("failed"):
-        count("FailedEvents", int(facts["failed"]))
+    if facts.get("refused_ids"):
+        count("RefusedIds", int(facts["refused_ids"]))
 
 
 def refused(context: Any, error: Refused) -> None:

@@ -7,20 +7,21 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from closedloop.errors import BadShape, ClosedLoopError, Refused
+from closedloop.errors import BadShape, ClosedLoopError, Refused, Unstorable
 from closedloop.events.event import Event
+from closedloop.events.failed import FailedEvent, FailedKind
 from closedloop.events.packet import Packet
 from closedloop.events.times import parse
 from closedloop.runtime import clock, doors, observe
 from closedloop.sites.definition import Site
 from closedloop.store import schema
-from closedloop.store.ledger import FailedEvent, packet_of
+from closedloop.store.ledger import packet_of
 
 Record = tuple[str, dict[str, Any]]
 Arrival = tuple[str, Packet, Sequence[Event]]
 Result = TypeVar("Result")
 # What the same bytes and the same code will always end in; everything else is an outage, and is delivered again.
-PERMANENT = (Refused, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
+PERMANENT = (Refused, Unstorable, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 def images(event: Mapping[str, Any]) -> Iterator[Record]:
@@ -51,7 +52,7 @@ class Batch:
                     events = packet.events
                     self._know(packet.site)
                 except PERMANENT as error:
-                    self._fail(number, error)
+                    self._fail(number, error, FailedKind.UNREADABLE)
                 else:
                     self.arrived.append((number, packet, events))
 
@@ -78,7 +79,8 @@ class Batch:
             result = work(part)
         except PERMANENT as error:
             if len(part) == 1:
-                self._fail(part[0][0], error)
+                unstorable = isinstance(error, Unstorable)
+                self._fail(part[0][0], error, FailedKind.UNSTORABLE if unstorable else FailedKind.UNWORKABLE)
                 return
             half = len(part) // 2
             yield from self._carried(part[:half], work)
@@ -86,12 +88,13 @@ class Batch:
         else:
             yield result
 
-    def _fail(self, number: str, error: Exception) -> None:
-        # The words of an error that is not ours may quote what was sent.
-        reason = f"{type(error).__name__}: {error}" if isinstance(error, ClosedLoopError) else type(error).__name__
+    def _fail(self, number: str, error: Exception, kind: FailedKind) -> None:
         image = self._images[number]
         payload = json.dumps(image, default=str).encode()
-        doors.ledger().fail(FailedEvent(reason, self._handler, doors.CODE_VERSION, _received(image), payload))
+        site, door = (_text(image, name) for name in ("site", "door"))
+        doors.ledger().fail(FailedEvent(
+            kind, words_of(error), site, door, self._handler, doors.CODE_VERSION, _received(image), payload
+        ))
         self.failed += 1
 
 
@@ -101,6 +104,18 @@ def _received(image: Mapping[str, Any]) -> datetime:
         return parse(image["received_at"]["S"])
     except PERMANENT:
         return clock.now()
+
+
+def words_of(error: Exception) -> str:
+    """An error as a reason; the words of one that is not ours may quote what was sent."""
+    return f"{type(error).__name__}: {error}" if isinstance(error, ClosedLoopError) else type(error).__name__
+
+
+def _text(image: Mapping[str, Any], name: str) -> str:
+    try:
+        return str(image[name]["S"])
+    except PERMANENT:
+        return ""
 
 
 def response(again: Iterable[str]) -> dict[str, Any]:

@@ -37,6 +37,11 @@ class CallFailed(TryAgain):
         """Whether the answer is simply that the world is not as the caller thought."""
         return self.code == "ConditionalCheckFailedException" or "ConditionalCheckFailed" in self.reasons
 
+    @property
+    def is_permanent(self) -> bool:
+        """Whether the same call will always be refused, such as for an item of over 400 KB."""
+        return self.code == "ValidationException" or "ValidationError" in self.reasons
+
 
 class Dynamo(Protocol):
     """Anything that carries a DynamoDB call: the signing client in the functions, boto3 on a laptop."""

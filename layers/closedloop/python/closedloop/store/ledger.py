@@ -6,15 +6,16 @@ not be used lies under X#day#shard.
 
 from __future__ import annotations
 
-import hashlib
+import json
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from closedloop.errors import BadShape, NotDurable
+from closedloop.events.failed import FailedEvent, FailedKind
 from closedloop.events.packet import Packet, decode, encode
-from closedloop.events.times import iso
+from closedloop.events.times import iso, parse
 from closedloop.store import schema
 from closedloop.store.calls import CallFailed, Dynamo, binary
 
@@ -22,22 +23,10 @@ BATCH = 25
 # How often what DynamoDB leaves undone of one batch is sent again, and how long a request may try in all.
 ROUNDS = 5
 BUDGET_S = 3.0
+# An item holds 400 KB; the bytes of a failed event that are more, even packed, go on in further items.
+PART_BYTES = 350_000
 
 Item = Mapping[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class FailedEvent:
-    """Something accepted that proved unusable: its bytes, why, and which code said so.
-
-    Shapes: `payload` is the outside bytes or the stored item as JSON.
-    """
-
-    reason: str
-    handler: str
-    code_version: str
-    received_at: datetime
-    payload: bytes
 
 
 def subject_of(node: str) -> str:
@@ -144,33 +133,102 @@ class Ledger:
             query["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def fail(self, failed: FailedEvent) -> None:
-        """Keep what cannot be used, with its bytes and the reason, so that nothing is lost."""
-        name = hashlib.sha256(failed.payload).hexdigest()[:32]
-        day, shard = f"{failed.received_at:%Y-%m-%d}", name[0]
-        item = {
-            schema.PK: {"S": f"X#{day}#{shard}"},
-            schema.SK: {"S": f"{iso(failed.received_at)}#{name}"},
+        """Keep what cannot be used, with all its bytes and the reason, so that nothing is lost."""
+        packed = zlib.compress(failed.payload)
+        parts = [packed[start : start + PART_BYTES] for start in range(0, len(packed), PART_BYTES)]
+        key = {schema.PK: {"S": _failed_pk(failed)}, schema.TTL: {"N": str(_until(failed))}}
+        head = {
+            **key,
+            schema.SK: {"S": f"{iso(failed.received_at)}#{failed.name}"},
             schema.KIND: {"S": schema.FAILED},
+            "why": {"S": failed.kind.value},
             "reason": {"S": failed.reason[:1000]},
+            "site": {"S": failed.site},
+            "door": {"S": failed.door},
             "handler": {"S": failed.handler},
             "code_version": {"S": failed.code_version},
             "received_at": {"S": iso(failed.received_at)},
-            schema.BODY: {"B": failed.payload[:350_000]},
-            schema.TTL: {"N": str(int((failed.received_at + schema.FAILED_TTL).timestamp()))},
+            "sent": {"S": json.dumps(dict(failed.sent))},
+            "parts": {"N": str(len(parts))},
+            schema.BODY: {"B": parts[0]},
         }
-        self.store([item])
+        more = [
+            {**key, schema.SK: {"S": f"{iso(failed.received_at)}#{failed.name}#{number}"}, schema.BODY: {"B": part},
+             schema.KIND: {"S": schema.FAILED_PART}}
+            for number, part in enumerate(parts[1:], 1)
+        ]
+        self.store([*more, head])
 
-    def failed(self, day: str) -> Iterator[FailedEvent]:
-        """What failed on a day, as 2026-11-24."""
-        for shard in "0123456789abcdef":
-            for item in self._items(f"X#{day}#{shard}"):
-                yield FailedEvent(
-                    item["reason"]["S"],
-                    item["handler"]["S"],
-                    item["code_version"]["S"],
-                    datetime.fromisoformat(item["received_at"]["S"]),
-                    binary(item[schema.BODY]),
-                )
+    def failed(self, day: str, name: str = "") -> list[FailedEvent]:
+        """What failed on a day, as 2026-11-24, in order of receipt; or what of it has a name that begins so."""
+        found = []
+        for shard in name[:1] or "0123456789abcdef":
+            items = {item[schema.SK]["S"]: item for item in self._items(f"X#{day}#{shard}")}
+            for key, head in items.items():
+                keys = [key, *(f"{key}#{number}" for number in range(1, _parts(head)))]
+                # One of whose bytes a part is still on its way is told when it has come.
+                if key.count("#") == 1 and key.partition("#")[2].startswith(name) and items.keys() >= set(keys):
+                    found.append(failed_of([items[one] for one in keys]))
+        return sorted(found, key=lambda one: (one.received_at, one.name))
+
+    def mark_replayed(self, failed: FailedEvent, now: datetime) -> None:
+        """Note that a failed event was told again with success; it stays until it is forgotten like all of them."""
+        update = {
+            "TableName": self._table,
+            "Key": {
+                schema.PK: {"S": _failed_pk(failed)},
+                schema.SK: {"S": f"{iso(failed.received_at)}#{failed.name}"},
+            },
+            "UpdateExpression": "SET replayed_at = if_not_exists(replayed_at, :now)",
+            "ConditionExpression": "attribute_exists(#pk)",
+            "ExpressionAttributeNames": {"#pk": schema.PK},
+            "ExpressionAttributeValues": {":now": {"S": iso(now)}},
+        }
+        self._dynamo.call("UpdateItem", update)
+
+
+def _failed_pk(failed: FailedEvent) -> str:
+    return f"X#{failed.received_at:%Y-%m-%d}#{failed.name[0]}"
+
+
+def _until(failed: FailedEvent) -> int:
+    return int((failed.received_at + schema.FAILED_TTL).timestamp())
+
+
+def _parts(item: Item) -> int:
+    return int(item["parts"]["N"]) if "parts" in item else 1
+
+
+def failed_of(items: Sequence[Item]) -> FailedEvent:
+    """The failed event of an item and of those that its bytes go on in.
+
+    Shapes: what was kept before failed events had a type is read too. Errors: BadShape.
+    """
+    head = items[0]
+    try:
+        body = b"".join(binary(item[schema.BODY]) for item in items)
+        if "parts" in head:
+            return FailedEvent(
+                FailedKind(head["why"]["S"]), head["reason"]["S"], head["site"]["S"], head["door"]["S"],
+                head["handler"]["S"], head["code_version"]["S"], parse(head["received_at"]["S"]),
+                _unpacked(body), json.loads(head["sent"]["S"]),
+                parse(head["replayed_at"]["S"]) if "replayed_at" in head else None,
+            )
+        reason, handler = head["reason"]["S"], head["handler"]["S"]
+        site, _, words = reason.partition(": ")
+        door = handler.removeprefix("capture_") if handler.startswith("capture_") else ""
+        kind = FailedKind.REFUSED if door else FailedKind.UNREADABLE
+        return FailedEvent(
+            kind, words if door else reason, site if door else "", door, handler, head["code_version"]["S"],
+            parse(head["received_at"]["S"]), body,
+        )
+    except (KeyError, TypeError, ValueError, zlib.error) as error:
+        raise BadShape(f"an item of the failed events cannot be read: {error!r}") from error
+
+
+def _unpacked(body: bytes) -> bytes:
+    """The bytes; of a first part alone, as a stream shows it, those that it holds."""
+    return zlib.decompressobj().decompress(body)
 
 
 def packet_item(packet: Packet) -> dict[str, Any]:

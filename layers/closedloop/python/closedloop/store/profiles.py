@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from closedloop.errors import BadShape, ProfileMoved
+from closedloop.errors import BadShape, ProfileMoved, Unstorable
 from closedloop.events.times import iso
 from closedloop.profiles.profile import Profile, Stored, profile_from
 from closedloop.store import schema
@@ -120,6 +120,8 @@ class Profiles(Table):
         except CallFailed as error:
             if error.is_condition:
                 raise ProfileMoved(profile.person) from error
+            if error.is_permanent:
+                raise Unstorable(f"the profile of {profile.person} is more than the table takes") from error
             raise
 
     def enlist(self, group: str, person: str) -> None:

@@ -22,6 +22,8 @@ MORE = "more"
 KIND = "kind"
 PACKET = "packet"
 FAILED = "failed"
+# Further bytes of a failed event; no stream is read for them.
+FAILED_PART = "failed_part"
 
 # Kinds of State items that are facts and go to the lake: history, verdicts and claims.
 DECISION_KINDS = ("transition", "verdict", "action")
