@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import typer
 
-from closedloop.cli import console
+from closedloop.cli import console, tail
 from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, known_site, named
 from closedloop.errors import BadDefinition, BadShape
 from closedloop.events.money import digits
@@ -22,6 +22,7 @@ from closedloop.sites.document import Document
 SIGNED = ("deals_", "_key", "_basic")
 
 app = typer.Typer(no_args_is_help=True, help="Sites: what an owner declares of a web property.")
+app.command(epilog="Example: closedloop site tail demo --since 1h")(tail.tail)
 
 
 @app.command(epilog="Example: closedloop site apply examples/sites/demo.yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,15 @@ class Files:
         """Every object under a prefix, in order of name."""
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             yield from (entry["Key"] for entry in page.get("Contents", ()))
+
+    def keys_since(self, prefix: str, moment: datetime) -> Iterator[str]:
+        """Every object under a prefix that was written since, in order of name."""
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            yield from (entry["Key"] for entry in page.get("Contents", ()) if entry["LastModified"] >= moment)
+
+    def get_rows(self, key: str) -> list[dict[str, Any]]:
+        """The rows that `put_rows` wrote."""
+        return [json.loads(line) for line in gzip.decompress(self.get(key)).splitlines()]
 
     def fetch(self, prefixes: Iterable[str], into: Path) -> int:
         """Copy every object under the prefixes to a folder, under its own name; how many there were."""
