@@ -275,12 +275,12 @@ def mail() -> MailDoors:
     """What performing actions needs."""
     from closedloop.capture.links import Tokens
     from closedloop.loops.flow import MailDoors
-    from closedloop.runtime.mail import SesMailer, links_of, questions_of
+    from closedloop.runtime.mail import SesMailer, asking_mails, links_of
 
     tokens, public_url = Tokens(link_keys()), settings.settings()[settings.PUBLIC_URL]
     return MailDoors(
         mailer=SesMailer(boto("sesv2")), links=links_of(tokens, public_url),
-        asks=questions_of(tokens, public_url, pepper()), loops={loop.loop: loop for loop in loops()},
+        asks=asking_mails(tokens, public_url, pepper()), loops={loop.loop: loop for loop in loops()},
         sites=state().sites(), now=clock.now,
     )
 

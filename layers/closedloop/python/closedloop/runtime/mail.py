@@ -77,7 +77,7 @@ def links_of(tokens: Tokens, public_url: str) -> Callable[[Site, str, str, Campa
     return links
 
 
-def questions_of(
+def asking_mails(
     tokens: Tokens, public_url: str, pepper: bytes
 ) -> Callable[[Site, Question, str, datetime], WrittenMail | None]:
     """Writes the mails that ask for a confirmation, if the address that is held is the one that is to be asked."""
