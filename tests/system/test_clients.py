@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rudderstack.analytics.client import Client as RudderClient
+from segment.analytics.client import Client as SegmentClient
 
 from tests.browser.conftest import KEY as WRITE_KEY
 from tests.browser.conftest import Browser, Site
@@ -23,6 +24,29 @@ NODE_CALLS = ("identify", "group", "page")
 def ids(account: Account) -> Counter[str]:
     """How often each message id stands in the ledger."""
     return Counter(str(record["id"]).split("/", 2)[2] for record in account.records())
+
+
+# Segment for servers.
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_every_event_of_segments_python_sdk_arrives_once(gateway: Gateway, account: Account, packed: bool) -> None:
+    problems: list[Exception] = []
+    client = SegmentClient(
+        KEY, host=gateway.by_number, gzip=packed, upload_size=10, on_error=lambda error, batch: problems.append(error)
+    )
+    for number in range(25):
+        client.track(anonymous_id=f"s-v{number % 4}", event="Manual Read", message_id=f"s-{number}")
+    client.flush()
+    client.join()
+    assert problems == []
+    assert ids(account) == Counter(f"s-{number}" for number in range(25))
+    assert all(post.body.startswith(b"\x1f\x8b") is packed for post in gateway.posts)
+
+
+def test_every_event_of_segments_node_sdk_arrives_once(gateway: Gateway, account: Account) -> None:
+    node("send.mjs", gateway.by_number, KEY, "25")
+    assert ids(account) == Counter([*(f"node-{number}" for number in range(25)), "node-identify", "node-page"])
 
 
 # RudderStack for servers.
