@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -30,8 +30,10 @@ def as_json(content: Any) -> None:
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     """A table for people."""
     shown = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        shown.add_column(column)
+    # The first column names its row, often for another command: it is not cut however narrow the window is.
+    longest = max((len(str(row[0])) for row in rows), default=0)
+    for place, column in enumerate(columns):
+        shown.add_column(column, min_width=min(longest, 40) if place == 0 else None)
     for row in rows:
         shown.add_row(*("" if cell is None else str(cell) for cell in row))
     out().print(shown)
@@ -52,3 +54,18 @@ def progress(what: str, total: float | None) -> Iterator[Progress]:
     with bar:
         bar.add_task(what, total=total)
         yield bar
+
+
+@contextmanager
+def bars() -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar for each step of a piece of work, as it tells what it does, how far it is, and of how much."""
+    with progress("reading", None) as bar:
+        tasks = {"reading": bar.task_ids[0]}
+
+        def tell(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                bar.update(tasks["reading"], visible=False)
+                tasks[what] = bar.add_task(what, total=of)
+            bar.update(tasks[what], completed=done)
+
+        yield tell

@@ -9,6 +9,9 @@ DECISIONS = "decisions/"
 FAILED = "failed/"
 RUNS = "runs/"
 SPILL = "spill/"
+# What owners drop in, and what became of it.
+IMPORTS = "imports/"
+IMPORTED = "imported/"
 
 
 def archived(prefix: str, received: date, first: str) -> str:
@@ -19,6 +22,18 @@ def archived(prefix: str, received: date, first: str) -> str:
 def spilled(received: date, name: str) -> str:
     """What the ledger did not take and the queue could not hold."""
     return f"{SPILL}{received:%Y-%m-%d}/{name}.json"
+
+
+def imported(site: str = "", kind: str = "", source: str = "", name: str = "", file: str = "") -> str:
+    """What is kept of an import; with fewer words, the folder of all imports of a source, a kind, a site or at all."""
+    parts = [f"site={site}", f"kind={kind}", f"source={source}", name, file]
+    given = parts[: next((at for at, word in enumerate((site, kind, source, name, file)) if not word), len(parts))]
+    return IMPORTED + "/".join(given) + ("" if file else "/" if given else "")
+
+
+def refused(name: str) -> str:
+    """Why a file that was dropped could not be imported at all."""
+    return f"{IMPORTED}refused/{name}.json"
 
 
 def shards(run: str) -> str:

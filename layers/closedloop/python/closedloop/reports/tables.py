@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -14,9 +13,7 @@ from closedloop.reports.facts import FunnelRow
 from closedloop.reports.metrics import Report
 from closedloop.reports.statistics import Interval
 from closedloop.reports.words import DASH, Words
-
-# What a spreadsheet would take for a formula, also behind spaces, an ideographic space or a byte order mark.
-_FORMULA = re.compile("^[ \u00a0\u3000\ufeff]*[=+\\-@%|\t\r\n＝＋－＠]")
+from closedloop.sites.words import harmless
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,14 +168,6 @@ def shown(cell: Cell, kind: str, currency: str, words: Words) -> str:
     if kind == "number":
         return words.number(cell, 2)
     return words.number(cell)
-
-
-def harmless(text: str) -> str:
-    """Text that no spreadsheet takes for a formula.
-
-    Source: OWASP, CSV Injection.
-    """
-    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def human_csv(table: Table, currency: str, words: Words) -> bytes:

@@ -4,6 +4,8 @@
 |---------------|-----------------------------|-----------------------------------------------------------|
 | S#site        | CURRENT                     | a site's definition                                       |
 | S             | site                        | which sites there are                                     |
+| S#site        | M#kind#source               | how the files of a source are read that are dropped       |
+| C#source      | CLAIM                       | which import of a source writes now                       |
 | K#key-hash    | SITE                        | whose write key this is, and whether it is secret         |
 | O#origin      | SITE                        | that pages of this origin belong to a site                |
 | L#loop        | CURRENT, V#version          | a loop's definition, each version for ever                |
