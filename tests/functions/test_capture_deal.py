@@ -132,6 +132,27 @@ def test_what_is_not_signed_is_refused_with_the_same_words_and_leaves_nothing(ac
     assert account.items(EVENTS) == []
 
 
+@pytest.mark.parametrize("flag", [True, False])
+def test_raw_bytes_are_what_is_signed_however_the_gateway_carries_them(account: Account, flag: bool) -> None:
+    body = json.dumps({**WON, "data": {**WON["data"], "stage": "受注 🚰"}}, ensure_ascii=False, indent=1)
+    raw = body.replace("\n", "\r\n").encode() + b"\r\n"
+    event = a_request(
+        "POST", "/v1/webhooks/deals/standard", raw, headers=signed(raw), query={"site": "demo"},
+        parts={"provider": "standard"}, base64_flag=flag,
+    )
+    assert handler.handle(event, Context())["statusCode"] == 200
+    assert account.records()[0]["properties"]["stage"] == "受注 🚰"
+
+
+def test_a_payment_names_what_was_paid(account: Account) -> None:
+    body = json.dumps({**WON, "type": "deal.paid"}).encode()
+    assert post(body, signed(body))["statusCode"] == 200
+    assert account.records()[0]["name"] == "Deal Paid"
+    body = json.dumps({"type": "deal.paid", "data": {"id": "d-1"}}).encode()
+    reply = post(body, signed(body, message="msg-2"))
+    assert (reply["statusCode"], "amount_minor" in said(reply)["reason"]) == (400, True)
+
+
 def test_one_good_signature_among_several_is_enough(account: Account) -> None:
     headers = signed(deal())
     headers["webhook-signature"] = f"v1,bm90IHRoaXM= v1a,x {headers['webhook-signature']}"
@@ -172,6 +193,8 @@ def test_a_site_whose_secret_was_never_set_takes_nothing(account: Account) -> No
         ({"currency": None}, "currency"),
         ({"currency": "yen"}, "currency"),
         ({"currency": "JPY\n"}, "currency"),
+        ({"currency": "ABC"}, "currency"),
+        ({"currency": "XAU"}, "currency"),
         ({"id": ""}, "id"),
         ({"id": "x" * 201}, "id"),
         ({"id": None}, "id"),

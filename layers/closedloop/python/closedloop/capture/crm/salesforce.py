@@ -110,7 +110,8 @@ def _alone(organization: str, notification: ElementTree.Element) -> bytes:
     sent = ElementTree.SubElement(ElementTree.SubElement(envelope, "Body"), "notifications")
     ElementTree.SubElement(sent, "OrganizationId").text = organization
     sent.append(notification)
-    return ElementTree.tostring(envelope, encoding="utf-8")
+    alone: bytes = ElementTree.tostring(envelope, encoding="utf-8")
+    return alone
 
 
 def _check_organization(stated: str, site: Site) -> None:

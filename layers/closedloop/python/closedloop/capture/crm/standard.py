@@ -19,6 +19,7 @@ from closedloop.capture.crm.told import NAMES, Message, Told
 from closedloop.capture.request import Request
 from closedloop.errors import BadShape, BadSignature
 from closedloop.events.identifiers import Hasher, safe
+from closedloop.events.money import digits
 from closedloop.sites.definition import Site
 
 TOLERANCE_S = 300
@@ -47,6 +48,8 @@ class Deal(BaseModel):
     def _money_has_its_currency(self) -> Deal:
         if self.amount_minor is not None and self.currency is None:
             raise ValueError("currency: is needed beside amount_minor, as three letters")
+        if self.currency is not None and digits(self.currency) is None:
+            raise ValueError("currency: expected a currency of ISO 4217")
         return self
 
 
