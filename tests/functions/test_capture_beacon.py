@@ -89,6 +89,21 @@ def test_a_batch_sent_again_adds_no_fact(account: Account) -> None:
     assert {record["id"] for record in account.records()} == {"demo/beacon/m-1"}
 
 
+def test_a_batch_sent_again_together_with_later_events_adds_only_these(account: Account) -> None:
+    post("/v1/batch", a_batch())
+    assert post("/v1/batch", a_batch(an_event(), an_event(messageId="m-2")))["statusCode"] == 200
+    assert {record["id"] for record in account.records()} == {"demo/beacon/m-1", "demo/beacon/m-2"}
+
+
+def test_an_event_needs_somebody_and_a_group_may_have_only_a_browser(account: Account) -> None:
+    nobody = an_event(messageId="m-2", anonymousId=None, userId=None)
+    group = an_event(type="group", messageId="m-3", userId=None, groupId="northwind-kk")
+    reply = post("/v1/batch", a_batch(nobody, group), headers=SERVER)
+    assert said(reply)["bad"] == [{"index": 0, "reason": "anonymousId or userId: one of them is needed"}]
+    [record] = account.records()
+    assert (record["type"], record["visitor"], record["group"]) == ("group", "jane-on-a-laptop", "northwind-kk")
+
+
 # Who sends it, and in which clothes.
 
 
@@ -198,9 +213,14 @@ def test_an_alias_keeps_the_former_id_as_its_hash(account: Account) -> None:
 
 
 @pytest.mark.parametrize("nobody", ["null", "undefined", "guest", "anonymous", "0", ""])
-def test_an_id_that_names_nobody_is_refused_and_its_event_is_kept(account: Account, nobody: str) -> None:
+def test_an_id_that_names_nobody_is_refused_and_counted_and_its_event_is_kept(
+    account: Account, capsys: pytest.CaptureFixture[str], nobody: str
+) -> None:
     body = a_batch(an_event(anonymousId=nobody, userId=nobody))
     assert said(post("/v1/batch", body, headers=SERVER)) == {"success": True}
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["refused_ids"] for line in lines if line.get("message") == "stored"] == [1]
+    assert [line["RefusedIds"] for line in lines if "RefusedIds" in line] == [[1.0]], "the metric"
     [packet] = account.packets()
     assert packet.subject.startswith("V#demo#~"), "counted among those who are not known"
     assert "visitor" not in packet.records[0]
@@ -421,7 +441,7 @@ def test_without_permission_there_is_no_cookie_no_id_and_no_network_only_a_count
     [packet] = account.packets()
     [record] = packet.records
     assert packet.subject.partition("#")[2].split("#")[1].startswith("~")
-    assert packet.headers == {"agent": CHROME}
+    assert packet.headers == {"agent": CHROME, "sent_at": "2026-11-24T06:10:00.000Z"}
     assert dict(packet.contact) == {}
     assert not {"visitor", "ids", "group", "previous"} & set(record)
     assert (record["properties"], record["traits"]) == ({}, {})
@@ -470,6 +490,23 @@ def test_a_secret_key_may_state_the_past_and_a_public_one_is_marked_late(account
     public, secret = account.records()
     assert (secret["at"], secret.get("late")) == (old, None)
     assert public["late"] is True
+
+
+def test_all_four_times_are_kept(account: Account) -> None:
+    """When it happened and when it was sent, by the sender's clock; when it came in, and when it happened by ours."""
+    original, sent = datetime(2026, 11, 24, 6, 7, tzinfo=UTC), "2026-11-24T06:10:00+00:00"
+    post("/v1/batch", a_batch(an_event(timestamp=original.isoformat()), sentAt=sent))
+    [packet] = account.packets()
+    [record] = packet.records
+    assert (record["original"], packet.headers["sent_at"]) == ("2026-11-24T06:07:00.000Z", "2026-11-24T06:10:00.000Z")
+    assert datetime.fromisoformat(record["at"]) == packet.received_at - timedelta(minutes=3)
+
+
+@pytest.mark.parametrize("sent", ["0001-01-01T00:00:00Z", "9999-12-31T23:59:59-23:00"])
+def test_a_clock_that_tells_no_real_time_loses_no_event_that_has_its_own(account: Account, sent: str) -> None:
+    own = an_event(timestamp="2026-11-24T06:07:00Z", sentAt="2026-11-24T06:10:00Z")
+    assert said(post("/v1/batch", a_batch(own, sentAt=sent))) == {"success": True}
+    assert "sent_at" not in account.packets()[0].headers
 
 
 Times = Callable[[datetime], Mapping[str, str]]

@@ -99,7 +99,8 @@ def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent,
     if good:
         doors.facts.append(pack(
             good, site=site.site, door=Door.BEACON, received_at=received,
-            headers=kept_headers(request, with_network=len(known) == len(good)), small=not sent.careful,
+            headers={**kept_headers(request, with_network=len(known) == len(good)), **_sent_at(sent)},
+            small=not sent.careful,
         ))
     if bad:
         known_of_sender = _sender_words(request, sent, secret=secret)
@@ -109,19 +110,26 @@ def _store(request: Request, doors: Doors, site: Site, secret: bool, sent: Sent,
     if bad:
         content["bad"] = [{"index": one.index, "reason": one.reason} for one in bad]
     cookies = _cookies(site, known) if browser and not secret else ()
-    return Answer(
-        200, as_json(200, content).body, cookies=cookies,
-        facts={"site": site.site, "door": Door.BEACON.value, "stored": len(good), "failed": len(bad)},
-    )
+    facts: dict[str, str | int] = {
+        "site": site.site, "door": Door.BEACON.value, "stored": len(good), "failed": len(bad),
+    }
+    if nobody := sum(wire.names_nobody(event) for _, event in sent.events):
+        facts["refused_ids"] = nobody
+    return Answer(200, as_json(200, content).body, cookies=cookies, facts=facts)
+
+
+def _sent_at(sent: Sent) -> dict[str, str]:
+    """When a request was sent by its sender's clock; a clock that tells no real time tells nothing."""
+    try:
+        moment = wire.aware(sent.sent_at)
+    except BadShape:
+        return {}
+    return {"sent_at": iso(moment)} if moment else {}
 
 
 def _sender_words(request: Request, sent: Sent, *, secret: bool) -> dict[str, str]:
     """What is known of a sender beside its events: agent and network, by its clock when, by which kind of key."""
-    try:
-        moment = wire.aware(sent.sent_at)
-    except BadShape:
-        moment = None
-    stated = {**kept_headers(request), "sent_at": iso(moment) if moment else "", "secret": "yes" if secret else ""}
+    stated = {**kept_headers(request), **_sent_at(sent), "secret": "yes" if secret else ""}
     return {name: value for name, value in stated.items() if value}
 
 

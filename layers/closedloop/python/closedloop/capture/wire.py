@@ -427,6 +427,12 @@ def _visitor(event: WireEvent, sender: Sender, new: str) -> str:
     return sender.visitor or (safe(own) if legal(own) else "") or new
 
 
+def names_nobody(event: WireEvent) -> bool:
+    """Whether an id of this event is refused: "null" and its kin, which some clients send for whom they do not know."""
+    visitor, user = event.anonymousId, event.userId
+    return (visitor is not None and not legal(visitor)) or (user is not None and not legal(user))
+
+
 def _message_id(event: WireEvent, sender: Sender, received: datetime) -> str:
     if event.messageId:
         return safe(event.messageId)
