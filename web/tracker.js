@@ -18,6 +18,8 @@
   const ROUTE_MS = 100; // routers push, redirect and only then set the title
   const TIMEOUT_MS = 15000;
   const LONGEST_RETRY_MS = 300000;
+  const FORM_MS = 43200000; // a page that was open for half a day says anew since when
+  const OUR_FORM = 'form[data-closedloop-form][action*="/v1/forms/"]';
   const IDLE_MS = 15000; // a reader who does nothing for longer is away
 
   const script = document.currentScript || document.querySelector('script[data-site]');
@@ -421,6 +423,8 @@
 
   const startedForms = new WeakSet();
   const submissionIds = new WeakMap();
+  const times = new WeakMap(); // since when each form could be seen
+  let findTimer;
 
   function formTouched(event) {
     const form = closest(event, 'form[data-closedloop-form]');
@@ -428,13 +432,37 @@
     submissionIds.delete(form); // what is sent next is another submission
     if (!startedForms.has(form)) formEvent('Form Started', form);
     startedForms.add(form);
+    const time = times.get(form);
+    if (time && Date.now() - time.at > FORM_MS) askTime(form);
+  }
+
+  // The collector signs since when a form could be seen. Without that, it is taken as from a page without script.
+  function findForms() {
+    findTimer = clearTimeout(findTimer);
+    document.querySelectorAll(OUR_FORM).forEach(function (form) {
+      if (!times.has(form)) askTime(form);
+    });
+  }
+
+  function askTime(form) {
+    const time = { at: Date.now() };
+    times.set(form, time);
+    const trap = form.querySelector('[name=cl_website]') || form.appendChild(document.createElement('input'));
+    trap.name = 'cl_website'; // people do not see it, robots fill it in
+    trap.autocomplete = 'off';
+    trap.hidden = true;
+    const url = new URL(form.getAttribute('action'), location.href);
+    url.searchParams.set('writeKey', site);
+    fetch(url, { credentials: 'omit' }).then(function (reply) { return reply.json(); }).then(function (told) {
+      time.token = told.token;
+    }).catch(function () {});
   }
 
   function formSent(event) {
     const form = closest(event, 'form[data-closedloop-form]');
     if (!form) return;
     // A form that posts to the collector is told by the collector, which knows whether it was accepted.
-    if (/\/v1\/forms\//.test(form.getAttribute('action'))) addHiddenFields(form);
+    if (form.matches(OUR_FORM)) addHiddenFields(form);
     else formEvent('Form Submitted', form);
   }
 
@@ -442,6 +470,8 @@
   function addHiddenFields(form) {
     if (!submissionIds.has(form)) submissionIds.set(form, uuid());
     const hidden = { cl_write_key: site, cl_submission_id: submissionIds.get(form) };
+    const time = times.get(form);
+    if (time && time.token) hidden.cl_time = time.token;
     if (me.id) Object.assign(hidden, { cl_anonymous_id: me.id, cl_page_url: location.href, cl_referrer: referrer });
     Object.keys(hidden).forEach(function (name) {
       const field = form.querySelector('input[name=' + name + ']') || form.appendChild(document.createElement('input'));
@@ -556,6 +586,10 @@
     }
     replay(false);
 
+    findForms();
+    new MutationObserver(guarded(function () {
+      findTimer = findTimer || setTimeout(guarded(findForms), ROUTE_MS);
+    })).observe(document, { childList: true, subtree: true });
     listen(document, 'click auxclick', clicked);
     listen(document, 'input change', formTouched);
     listen(document, 'submit', formSent);

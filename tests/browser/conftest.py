@@ -104,6 +104,8 @@ class Site:
     pages: dict[str, tuple[str, str, dict[str, str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     posted: list[dict[str, str]] = field(default_factory=list)
+    times: list[str] = field(default_factory=list)
+    token: str = ""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def asked_for(self, path: str) -> None:
@@ -226,6 +228,11 @@ def site(domain: str) -> Iterator[Site]:
             path = self.path.partition("?")[0]
             if path == "/favicon.ico":
                 return self.reply(204)
+            if path.startswith("/v1/forms/"):
+                with site.changed:
+                    site.times.append(self.path)
+                    site.changed.notify_all()
+                return self.reply(200, json.dumps({"token": site.token}).encode(), Content_Type="application/json")
             with site.changed:
                 site.asked.append(path)
                 site.changed.notify_all()

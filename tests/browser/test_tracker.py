@@ -273,6 +273,46 @@ def test_a_form_that_posts_to_the_collector_says_whose_it_is_and_which_submissio
     assert first == {"company": "Kobayashi", "cl_write_key": KEY, "cl_page_url": url}
 
 
+def test_a_form_brings_the_time_since_when_it_could_be_seen_and_a_box_that_nobody_sees(
+    browser: Browser, site: Site, tag: Tag
+) -> None:
+    site.token = "1795500000000.abc"
+    browser.open(site.page("/contact", tag(consent="opt_in"), a_form_of_ours(site)))
+    with site.changed:
+        assert site.changed.wait_for(lambda: site.times == [f"/v1/forms/demo?writeKey={KEY}"], timeout=9), site.times
+    trap = browser.driver.find_element("name", "cl_website")
+    assert (trap.is_displayed(), trap.get_attribute("autocomplete")) == (False, "off")
+    browser.driver.find_element("name", "company").send_keys("Kobayashi")
+
+    def sent(number: int) -> bool:
+        browser.run("document.forms[0].requestSubmit()")
+        return "cl_time" in site.submission(number)
+
+    # The answer may still be on its way when the first one is sent, which is then as good as one without script.
+    assert any(sent(number) for number in range(1, 9))
+    assert site.posted[-1].keys() == {"company", "cl_write_key", "cl_submission_id", "cl_time"}
+    assert site.posted[-1]["cl_time"] == site.token
+    assert browser.stored() is None, "nothing is kept without permission"
+
+
+def test_a_form_that_comes_later_brings_its_time_too_and_is_sent_whatever_becomes_of_it(
+    browser: Browser, site: Site, tag: Tag
+) -> None:
+    site.token = "1795500000000.abc"
+    browser.open(site.page("/contact", tag()))
+    browser.loaded()
+    browser.run(f"document.body.insertAdjacentHTML('beforeend', {json.dumps(a_form_of_ours(site))})")
+    with site.changed:
+        assert site.changed.wait_for(lambda: bool(site.times), timeout=9)
+    # Where no answer ever comes, the form is sent as from a page without script.
+    deaf = a_form_of_ours(site).replace("<form", '<form id="b"').replace("answer", "b")
+    browser.run("fetch = () => new Promise(() => {})")
+    browser.run(f"document.body.insertAdjacentHTML('beforeend', {json.dumps(deaf)})")
+    browser.until("return document.querySelector('#b [name=cl_website]') !== null")
+    browser.run("document.getElementById('b').requestSubmit()")
+    assert "cl_time" not in site.submission()
+
+
 def test_without_permission_a_form_does_not_say_whose_it_is(
     browser: Browser, site: Site, collector: Collector, tag: Tag
 ) -> None:
