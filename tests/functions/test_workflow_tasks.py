@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import pytest
 from moto.backends import get_backend
 
 from closedloop.capture.links import UNSUBSCRIBE, Tokens
+from closedloop.events.times import iso
 from closedloop.loops.definition import Loop
 from closedloop.loops.flow import perform_shard
 from closedloop.runtime import clock, doors
@@ -125,6 +126,49 @@ def test_the_same_run_again_and_a_later_one_change_nothing(mailing: Account) -> 
     assert run("tick-2")["outcome"] == "nobody"
     assert decided(mailing) == before
     assert len(sent(mailing)) == 1
+
+
+def perform_at(moment: datetime, run: str) -> dict[str, Any]:
+    """What `run` selected, performed at another time."""
+    return perform_shard(run, 0, doors.state(), doors.runs(), replace(doors.mail(), now=lambda: moment))["counts"]
+
+
+def is_due(moment: datetime) -> bool:
+    return list(doors.state().due(moment)) != []
+
+
+def test_a_mail_waits_for_the_end_of_quiet_hours_and_is_due_again_then(mailing: Account) -> None:
+    quiet = {**LOOP, "policies": {"quiet_hours": {"from": "21:00", "to": "08:00"}}}
+    mailing.state.put_loop(Loop.model_validate(quiet), clock.now())
+    people(mailing, "jane")
+    night, morning = datetime(2098, 1, 1, 14, 0, tzinfo=UTC), datetime(2098, 1, 1, 23, 0, tzinfo=UTC)
+    decide_stages.handle(json.loads(doors.lake().get(
+        select_people.handle({"run": "evening", "at": iso(night)}, Context())["manifest"]))[0], Context())
+    assert perform_at(night, "evening") == {"later": 1}
+    assert [is_due(moment) for moment in (night, morning - timedelta(seconds=1), morning)] == [False, False, True]
+    assert perform_at(morning - timedelta(seconds=1), "evening") == {"later": 1}
+    assert len(sent(mailing)) == 0
+    assert perform_at(morning, "evening") == {"sent": 1}
+    assert perform_at(morning, "evening") == {}
+    assert len(sent(mailing)) == 1
+
+
+def test_a_person_gets_no_more_mails_than_the_cap_allows(mailing: Account) -> None:
+    capped = json.loads(Loop.model_validate({
+        **LOOP, "policies": {"frequency_cap": {"mails": 1, "within_days": 3}},
+    }).model_dump_json(by_alias=True))
+    capped["campaigns"].append({**capped["campaigns"][1], "name": "second-mail"})
+    mailing.state.put_loop(Loop.model_validate(capped), clock.now())
+    people(mailing, "jane")
+    first = datetime(2098, 1, 1, 3, 0, tzinfo=UTC)
+    decide_stages.handle(json.loads(doors.lake().get(
+        select_people.handle({"run": "first", "at": iso(first)}, Context())["manifest"]))[0], Context())
+    assert perform_at(first, "first") == {"later": 1, "sent": 1}
+    assert perform_at(first + timedelta(days=2), "first") == {"later": 1}
+    third = first + timedelta(days=3)
+    assert [is_due(moment) for moment in (third - timedelta(seconds=1), third)] == [False, True]
+    assert perform_at(third, "first") == {"sent": 1}
+    assert outcomes(mailing) == ["sent", "sent"]
 
 
 class Post:

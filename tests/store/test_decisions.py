@@ -163,6 +163,21 @@ def test_no_action_is_claimed_for_an_address_that_nobody_may_mail(state: State, 
     assert state.claim(action, [KEN], NOW)
 
 
+def test_a_mail_that_was_counted_meanwhile_is_counted_again_before_it_is_claimed(state: State, action: Action) -> None:
+    read = state.mailed([JANE, KEN])
+    assert [(one.version, one.sent) for one in read] == [(0, {}), (0, {})]
+    assert state.claim(action, [JANE, KEN], NOW, read)
+    assert [(one.identifier, one.version, one.sent) for one in state.mailed([JANE, KEN])] == [
+        (address, 1, {action.key: NOW}) for address in (JANE, KEN)
+    ]
+    other = replace(action, campaign="other")
+    state.release(action)
+    assert not state.claim(action, [JANE], minutes(1), read[:1])
+    assert state.claim(action, [JANE], minutes(1), state.mailed([JANE]))
+    assert [(one.version, one.sent) for one in state.mailed([JANE])] == [(2, {action.key: minutes(1)})]
+    assert not state.claim(other, [JANE], minutes(1), state.mailed([JANE]))
+
+
 def test_an_action_given_back_can_be_claimed_again(state: State, action: Action) -> None:
     assert state.claim(action, [JANE], NOW)
     state.release(action)

@@ -72,6 +72,17 @@ def test_who_became_known_enters_at_the_first_stage() -> None:
     assert (decision.changes, decision.verdicts, decision.campaigns, decision.reason) == (True, (), (), "became known")
 
 
+def test_only_an_audience_is_mailed_and_everybody_moves() -> None:
+    plain = a_loop().model_dump(by_alias=True)
+    for campaign in plain["campaigns"]:
+        if campaign["mail"]:
+            campaign["audience"] = {"fit": {"at_least": 80}}
+    loop = Loop.model_validate(plain)
+    for fit, campaigns in ((79, ()), (80, ("case-mail",))):
+        decision = decide(loop, a_profile(fit=fit, industry="water"), at("research"), NOW)
+        assert (decision.after.stage, decision.campaigns) == ("problem", campaigns)
+
+
 def test_the_unit_that_arms_are_drawn_by_is_that_of_the_first_entry() -> None:
     later = replace(Position("p-ada", "autumn"), unit="p-older")
     assert decide(a_loop(), a_profile(), later, NOW).after.unit == "p-older"

@@ -253,8 +253,8 @@ ABOVE_A_SCHEMA = {
     "loop-cost-after-the-end", "loop-cost-two-ways", "loop-empty-all", "loop-ends-before-it-starts",
     "loop-gate-backwards", "loop-gate-to-unknown-stage", "loop-mail-on-a-form", "loop-names-twice",
     "loop-no-day-of-the-calendar", "loop-objective-after-the-end", "loop-objective-without-fit", "loop-open-as-proof",
-    "loop-stage-beside-the-path", "loop-stage-that-no-gate-leads-to", "loop-stage-that-nobody-leaves",
-    "loop-time-zone", "loop-window-too-busy",
+    "loop-quiet-hours-without-end", "loop-stage-beside-the-path", "loop-stage-that-no-gate-leads-to",
+    "loop-stage-that-nobody-leaves", "loop-time-zone", "loop-window-too-busy",
 }
 
 

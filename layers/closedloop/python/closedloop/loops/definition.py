@@ -322,6 +322,33 @@ class SalesCapacity(Definition):
     per_week: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = Field(description="How many people a week.")
 
 
+class FrequencyCap(Definition):
+    """At most so many mails to one person in so many days, whichever loop with a cap they come from."""
+
+    mails: Annotated[int, Field(strict=True, ge=1, le=100)] = Field(description="How many mails at most.")
+    within_days: Days = Field(description="In how many days.")
+
+
+class QuietHours(Definition):
+    """When no mail leaves, by the clock of the loop's time zone; it may go over midnight."""
+
+    from_: Hour = Field(alias="from", description="When it begins, such as 21:00.")
+    to: Hour = Field(description="When it ends, such as 08:00.")
+
+    @model_validator(mode="after")
+    def _ends(self) -> QuietHours:
+        if self.from_ == self.to:
+            refuse("quiet hours", [(("to",), f"expected another hour than {self.from_}, when it begins")])
+        return self
+
+
+class Policies(Definition):
+    """What holds for all mails of the loop; who refused them, or whose address bounced, is never mailed anyhow."""
+
+    frequency_cap: FrequencyCap | None = Field(default=None, description="How often anybody is mailed at most.")
+    quiet_hours: QuietHours | None = Field(default=None, description="When nobody is mailed.")
+
+
 class Rate(Definition):
     """A share as it was counted: so many of so many. What it was counted of says how sure it is."""
 
@@ -369,6 +396,7 @@ class Loop(Definition):
     stages: tuple[Name, ...] = Field(min_length=2, description="The steps of the purchase process, in order.")
     campaigns: tuple[Campaign, ...] = Field(min_length=1, description="What meets people at each stage.")
     gates: tuple[Gate, ...] = Field(min_length=1, description="Who goes on from stage to stage.")
+    policies: Policies = Field(default=Policies(), description="How often and when people are mailed.")
     assumptions: Assumptions = Field(
         default=Assumptions(), description="What the plan takes for granted where nothing was measured.",
     )

@@ -19,6 +19,7 @@ from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import CLAIM_LIFE, Links, WrittenMail, compose
 from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import EXCLUDED, Campaign, Loop
+from closedloop.loops.policies import may_mail_at
 from closedloop.loops.questions import Writes, perform_question
 from closedloop.loops.ready import Ready
 from closedloop.profiles.profile import Excerpt, Profile
@@ -237,7 +238,12 @@ def _perform(
         return end("failed", error.reason)
     if len(profile.nodes) > 1 and _is_another_ids(action, profile, state):
         return end("failed", "the same mail is another id's of this person")
-    if not state.claim(action, addresses, now):
+    mailed = state.mailed(addresses) if loop.policies.frequency_cap else ()
+    allowed = may_mail_at(loop, {key: at for one in mailed for key, at in one.sent.items()}, action.key, now)
+    if allowed > now:
+        state.postpone(action, allowed)
+        return "later"
+    if not state.claim(action, addresses, now, mailed):
         return "later"
     try:
         message = doors.mailer.send(mail)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Any
 
 from closedloop.events.times import iso, parse
 from closedloop.store import schema
@@ -13,6 +15,8 @@ from closedloop.store.questions import QUESTION, Asked, asked_of
 from closedloop.store.table import Table, key
 
 OPEN = ("pending", "claimed")
+# The longest time that a cap may look back.
+COUNTED_FOR = timedelta(days=400)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,15 @@ class Action:
     @property
     def key(self) -> str:
         return f"{self.loop}#{self.version}#{self.campaign}"
+
+
+@dataclass(frozen=True, slots=True)
+class Mailed:
+    """When an address was mailed lately, by the mails' keys, as read under a version."""
+
+    identifier: str
+    version: int
+    sent: Mapping[str, datetime]
 
 
 class Actions(Table):
@@ -68,10 +81,23 @@ class Actions(Table):
         item = self._get(f"P#{person}", f"A#{key}")
         return "" if item is None else str(item["outcome"]["S"])
 
-    def claim(self, action: Action, identifiers: Sequence[str], now: datetime) -> bool:
+    def mailed(self, identifiers: Sequence[str]) -> tuple[Mailed, ...]:
+        """When each address was mailed by loops that cap their mails."""
+        found = []
+        for identifier in identifiers:
+            item = self._get(f"X#{identifier}", "MAILED")
+            told = json.loads(item[schema.BODY]["S"]) if item else {}
+            sent = {key: parse(at) for key, at in told.items()}
+            found.append(Mailed(identifier, int(item["version"]["N"]) if item else 0, sent))
+        return tuple(found)
+
+    def claim(
+        self, action: Action, identifiers: Sequence[str], now: datetime, mailed: Sequence[Mailed] = ()
+    ) -> bool:
         """Take an action for oneself, on the condition that nobody did and that no address of it is suppressed.
 
-        Shapes: false when it was claimed before or may not be done.
+        Shapes: false when it was claimed before or may not be done, or when an address was mailed since `mailed` was
+        read; this mail is then counted there.
         """
         claim = {
             "Update": {
@@ -99,12 +125,26 @@ class Actions(Table):
             for identifier in identifiers
         ]
         try:
-            self._dynamo.call("TransactWriteItems", {"TransactItems": [claim, *free]})
+            counted = [self._counted(one, action.key, now) for one in mailed]
+            self._dynamo.call("TransactWriteItems", {"TransactItems": [claim, *free, *counted]})
         except CallFailed as error:
             if error.is_condition:
                 return False
             raise
         return True
+
+    def _counted(self, mailed: Mailed, name: str, now: datetime) -> dict[str, Any]:
+        kept = {one: iso(at) for one, at in {**mailed.sent, name: now}.items() if at > now - COUNTED_FOR}
+        return self._put_if(
+            {
+                **key(f"X#{mailed.identifier}", "MAILED"), "version": {"N": str(mailed.version + 1)},
+                schema.BODY: {"S": json.dumps(kept, sort_keys=True)},
+                schema.TTL: {"N": str(int((now + COUNTED_FOR).timestamp()))},
+            },
+            "#version = :seen" if mailed.version else "attribute_not_exists(#version)",
+            {"#version": "version"},
+            {":seen": {"N": str(mailed.version)}} if mailed.version else None,
+        )
 
     def release(self, action: Action) -> None:
         """Give a claimed action back, when it is certain that nothing was done."""
