@@ -147,8 +147,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "期間中のページビューは {n} です。成果の指標ではなく、数値の照合のためだけに記載します。",
     ),
     "deals_mixed": (
-        "Of {deals} deals won several currencies were told: each counts with its last sum in that sum's currency, and "
-        "refunds in another currency are not taken off.",
+        "Deals won of which several currencies were told: {deals}. Each counts with its last sum, in that sum's "
+        "currency; refunds in another currency are not taken off.",
         "受注{deals}件では複数の通貨が報告されています。最後に報告された金額とその通貨で数え、別の通貨での返金は差し引いていません。",
     ),
     "foreign": (
