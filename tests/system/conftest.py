@@ -20,7 +20,7 @@ from infra.local import EMULATOR, Deployed, running
 from tests.browser.conftest import KEY as WRITE_KEY
 from tests.browser.conftest import Site as Pages
 from tests.browser.conftest import _built, _chromium, _numbers, browser, collector, domain, site  # noqa: F401
-from tests.functions.conftest import SITES, Account, account, moto, no_client_outlives_its_module  # noqa: F401
+from tests.functions.conftest import SITES, Account, account, machine, moto, no_client_outlives_its_module  # noqa: F401
 from tests.system.gateway import Gateway, listening
 
 ROOT = Path(__file__).resolve().parents[2]

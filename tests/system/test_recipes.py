@@ -15,8 +15,12 @@ import pytest
 import yaml
 
 from closedloop.cli.main import main
+from functions.archive_events import handler as archive_events
+from functions.project_profiles import handler as project_profiles
 from tests.browser.conftest import Browser, Site
 from tests.functions.conftest import LAKE, Account, forget
+from tests.functions.gateway import Context
+from tests.functions.streams import a_batch
 from tests.system.conftest import NODE_MODULES, ROOT, node
 from tests.system.gateway import Gateway
 
@@ -93,7 +97,7 @@ def test_the_readme_leads_to_both_pages_and_they_lead_on() -> None:
 
 @pytest.mark.browser
 def test_add_a_site(
-    browser: Browser, site: Site, gateway: Gateway, account: Account, my_site: list[str], run: Run
+    browser: Browser, site: Site, gateway: Gateway, account: Account, machine: Any, my_site: list[str], run: Run
 ) -> None:
     applied, snippet = my_site
     assert "my-site" in applied
@@ -116,21 +120,22 @@ def test_add_a_site(
     assert told["Brochure Downloaded"]["properties"]["product"] == "P-1"
     assert told["Form Submitted"]["properties"] == {"form": "question"}
 
-    fold(account)
-    person = json.loads(run(ADD["sh"][1], "--json"))
+    streamed(account)
+    look, ask = ADD["sh"][1:]
+    tail = [json.loads(line) for line in run(look, "--no-follow", "--json").splitlines()]
+    assert {"track Brochure Downloaded", "track Form Submitted", "page /fair"} <= {line["what"] for line in tail}
+    assert {line["verdict"] for line in tail} == {"accepted"}
+    person = json.loads(run(ask, "--json"))
     assert person["attributes"] == {"industry": "water"}
     assert person["came_from"]["source"] == "fair"
     assert person["interest"]["pumps"] > 0
 
 
-def fold(account: Account) -> None:
-    """What the stream does in AWS: the ledger's packets become profiles."""
-    from closedloop.profiles.flow import project
-    from closedloop.runtime import clock, doors
-
+def streamed(account: Account) -> None:
+    """What the stream does in AWS: it hands what the ledger took to profiles and lake."""
     forget()
-    arrived = [(str(at), packet, list(packet.events)) for at, packet in enumerate(account.packets())]
-    assert project(arrived, doors.state(), doors.ledger(), doors.sites(), clock.now).changed
+    for handler in (project_profiles, archive_events):
+        assert handler.handle(a_batch(account.items()), Context()) == {"batchItemFailures": []}
 
 
 @pytest.mark.parametrize(
