@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -93,6 +94,13 @@ def test_a_batch_sent_again_together_with_later_events_adds_only_these(account: 
     post("/v1/batch", a_batch())
     assert post("/v1/batch", a_batch(an_event(), an_event(messageId="m-2")))["statusCode"] == 200
     assert {record["id"] for record in account.records()} == {"demo/beacon/m-1", "demo/beacon/m-2"}
+
+
+@pytest.mark.parametrize("claimed", ["demo/email/sendgrid-1", "../email/1", "beacon/1", "a#b", "a|b", "x" * 300])
+def test_no_id_that_a_client_makes_up_is_one_of_another_door(account: Account, claimed: str) -> None:
+    post("/v1/batch", a_batch(an_event(messageId=claimed)))
+    [record] = account.records()
+    assert re.fullmatch(r"demo/beacon/[A-Za-z0-9_.-]{1,64}", str(record["id"]))
 
 
 def test_an_event_needs_somebody_and_a_group_may_have_only_a_browser(account: Account) -> None:
