@@ -11,6 +11,9 @@ from constructs import IConstruct
 from infra.stage import Stage
 from infra.stateful import Kept
 
+# The parts of the lake in which objects are named while the product runs.
+LAKE = ("runs", "events", "decisions", "failed", "spill", "imports", "imported")
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -40,7 +43,7 @@ def of_queues() -> Accepted:
     """What is accepted of queues, wherever they stand."""
     return Accepted(
         ("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"),
-        "Every queue but the spill is one of dead letters: of a stream, a schedule, the report or the spill itself.",
+        "Beside the spill and the dropped lists, a queue is one of dead letters: a stream's, a schedule's, a report's.",
     )
 
 
@@ -66,7 +69,7 @@ def in_stateless(stage: Stage, kept: Kept) -> tuple[Accepted, ...]:
             "A tracer doubles the cold start of a door; log lines with ids and the metrics answer the same questions.",
         ),
         Accepted(
-            _wildcards(*(f"{lake}/{prefix}/*" for prefix in ("runs", "events", "decisions", "failed", "spill"))),
+            _wildcards(*(f"{lake}/{prefix}/*" for prefix in LAKE)),
             "Objects are named after runs and batches that do not exist yet; a prefix is the narrowest name.",
         ),
         Accepted(

@@ -11,6 +11,7 @@ from aws_cdk import aws_iam as iam
 from closedloop.runtime import settings
 from closedloop.store import schema
 from infra.function import Plan, allow
+from infra.imports import IMPORT_S, IMPORTED, IMPORTS
 from infra.spill import DRAIN_S, SPILL
 from infra.stage import Stage
 from infra.stateful import Kept
@@ -28,6 +29,7 @@ AT_ONCE: Mapping[str, int] = {
     "project_profiles": 40,
     "archive_events": 20,
     "drain_spill": 2,
+    "import_list": 2,
     "select_people": 2,
     "decide_stages": 20,
     "perform_actions": 20,
@@ -158,6 +160,31 @@ class Plans:
                 allow("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", on=self.kept.spill_arn),
             ),
             settings=self._settings(settings.EVENTS_TABLE, settings.LAKE_BUCKET),
+        )
+
+    def imports(self) -> Plan:
+        """The function that takes dropped lists."""
+        return Plan(
+            "import_list",
+            "Appends each row of a dropped list as a fact, and says which rows it could not.",
+            timeout_s=IMPORT_S,
+            memory_mb=2048,
+            layers=(*LEDGER, "form"),
+            may=(
+                allow("dynamodb:PutItem", "dynamodb:BatchWriteItem", on=self.kept.events_arn),
+                allow(
+                    *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"),
+                    on=self.kept.state_arn,
+                ),
+                allow("s3:GetObject", on=self._in_lake(f"{IMPORTS}*", f"{IMPORTED}*")),
+                allow("s3:PutObject", on=self._in_lake(f"{IMPORTED}*")),
+                self._list(self.kept.lake_arn, f"{IMPORTED}*"),
+                allow("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", on=self.kept.dropped_arn),
+                self._read_keys(),
+            ),
+            settings=self._settings(
+                settings.EVENTS_TABLE, settings.STATE_TABLE, settings.LAKE_BUCKET, settings.SECRET_NAME
+            ),
         )
 
     def workflow(self, public_url: str) -> tuple[Plan, ...]:

@@ -19,6 +19,16 @@ DELIVERIES = 10
 
 def spill_queue(scope: Construct, removal: cdk.RemovalPolicy) -> tuple[sqs.Queue, sqs.Queue]:
     """The queue of what was accepted and is not in the table yet, and the one of what nobody could store."""
+    return kept_queue(scope, "Spill", removal, work_s=DRAIN_S, deliveries=DELIVERIES)
+
+
+def kept_queue(
+    scope: Construct, title: str, removal: cdk.RemovalPolicy, *, work_s: int, deliveries: int
+) -> tuple[sqs.Queue, sqs.Queue]:
+    """A queue that outlives deployments, and the one of what came so many times in vain.
+
+    Units: `work_s` is how long the function that is called for a message may take, in seconds.
+    """
 
     def queue(name: str, **options: object) -> sqs.Queue:
         return sqs.Queue(
@@ -26,14 +36,14 @@ def spill_queue(scope: Construct, removal: cdk.RemovalPolicy) -> tuple[sqs.Queue
             enforce_ssl=True, removal_policy=removal, **options,  # type: ignore[arg-type]
         )
 
-    dead_letters = queue("SpillDeadLetters")
-    spill = queue(
-        "Spill",
+    dead_letters = queue(f"{title}DeadLetters")
+    kept = queue(
+        title,
         redrive_allow_policy=sqs.RedriveAllowPolicy(redrive_permission=sqs.RedrivePermission.DENY_ALL),
-        visibility_timeout=cdk.Duration.seconds(6 * DRAIN_S),
-        dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=DELIVERIES),
+        visibility_timeout=cdk.Duration.seconds(6 * work_s),
+        dead_letter_queue=sqs.DeadLetterQueue(queue=dead_letters, max_receive_count=deliveries),
     )
-    return spill, dead_letters
+    return kept, dead_letters
 
 
 def connect_drain(function: Function, alarms: Alarms, spill_arn: str, dead_letters_arn: str) -> None:

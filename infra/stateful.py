@@ -14,6 +14,7 @@ from aws_cdk import aws_secretsmanager as secretsmanager
 from constructs import Construct
 
 from closedloop.store import schema
+from infra.imports import drop_queue
 from infra.spill import SPILL, spill_queue
 from infra.stage import Stage
 
@@ -42,6 +43,8 @@ class Kept:
     spill_url: str
     spill_arn: str
     spill_dead_letters_arn: str
+    dropped_arn: str
+    dropped_dead_letters_arn: str
     reports_bucket: str
     reports_arn: str
     secret_name: str
@@ -75,6 +78,7 @@ class StatefulStack(cdk.Stack):
         self.lake = self._bucket("Lake", logs_to=self.access_logs)
         self.lake.add_lifecycle_rule(prefix=SPILL, expiration=SPILL_KEPT)
         self.spill, self.spill_dead_letters = spill_queue(self, self._removal)
+        self.dropped, self.dropped_dead_letters = drop_queue(self.lake, self._removal)
         self.reports = self._bucket("Reports", logs_to=self.access_logs)
         self.keys = self._secret()
         self.alarm_key = self._alarm_key()
@@ -108,6 +112,8 @@ class StatefulStack(cdk.Stack):
             spill_url=export("SpillUrl", self.spill.queue_url),
             spill_arn=export("SpillArn", self.spill.queue_arn),
             spill_dead_letters_arn=export("SpillDeadLettersArn", self.spill_dead_letters.queue_arn),
+            dropped_arn=export("DroppedArn", self.dropped.queue_arn),
+            dropped_dead_letters_arn=export("DroppedDeadLettersArn", self.dropped_dead_letters.queue_arn),
             reports_bucket=export("ReportsName", self.reports.bucket_name),
             reports_arn=export("ReportsArn", self.reports.bucket_arn),
             secret_name=self._secret_name,

@@ -17,6 +17,7 @@ from infra.alarms import ABOVE, BELOW, BREACHING, Alarms, product_metric
 from infra.dashboard import Dashboard
 from infra.function import Function, Plan, allow
 from infra.http_api import HttpApi
+from infra.imports import connect_import
 from infra.plans import AT_ONCE, Plans
 from infra.schedules import Schedules
 from infra.spill import connect_drain
@@ -55,6 +56,8 @@ class StatelessStack(cdk.Stack):
         self._add_ledger(plans.ledger(self.workflow.arn))
         self._add([plans.drain()])
         connect_drain(self.functions["drain_spill"], self.alarms, kept.spill_arn, kept.spill_dead_letters_arn)
+        self._add([plans.imports()])
+        connect_import(self.functions["import_list"], self.alarms, kept.dropped_arn, kept.dropped_dead_letters_arn)
         self._add(plans.workflow(public_url))
         self._add_reports(plans.reports())
         report = self.functions["report_loop"].function

@@ -25,6 +25,7 @@ FUNCTIONS = {
     "serve_tracker": ("capture",),
     **dict.fromkeys(("project_profiles", "archive_events"), ("capture", "project")),
     **dict.fromkeys(("select_people", "decide_stages", "perform_actions", "close_run"), ("capture", "project")),
+    "import_list": ("capture", "project", "form"),
     "report_loop": ("capture", "project", "report"),
 }
 

@@ -101,7 +101,7 @@ def _imported(key: str, size: int) -> tuple[Report, str]:
     kind, name, source, _ = parts
     if size > MOST_BYTES:
         raise TooLarge(f"the file is over {MOST_BYTES // 1_000_000} MB; split it")
-    site = doors.sites().get(name) or doors.state().site(name)
+    site = doors.state().site(name)
     if site is None:
         raise NotFound("no site of this name is known; apply its file first: closedloop site apply FILE")
     mapping = lists().mapping(name, kind, source)
