@@ -141,6 +141,18 @@ def test_the_last_word_on_a_deal_counts() -> None:
     assert fold_deals([say("Deal Refunded", 0, 100), say("Deal Paid", 1, 100)]) == []
 
 
+def test_whoever_handles_a_refund_is_not_the_buyer() -> None:
+    def say(name: str, hour: int, person: str = "") -> DealFact:
+        return DealFact("d1", "demo", name, person, DAY + timedelta(hours=hour), 100, "JPY", f"e{hour}")
+
+    (deal,) = fold_deals([say("Order Completed", 0, "p1"), say("Order Refunded", 1, "p2"), say("Deal Paid", 2, "p3")])
+    assert deal.person == "p1"
+    (handed,) = fold_deals([say("Deal Opened", 0, "p1"), say("Deal Changed", 1, "p2"), say("Deal Won", 2)])
+    assert handed.person == "p2"
+    (told,) = fold_deals([say("Deal Won", 0), say("Deal Paid", 1, "p3")])
+    assert told.person == "p3"
+
+
 def test_one_id_on_two_sites_is_two_deals() -> None:
     said = [DealFact("d1", site, "Deal Won", "", DAY, 100, "JPY", site) for site in ("demo", "shop")]
     assert [(deal.site, deal.value_minor) for deal in fold_deals(said)] == [("demo", 100), ("shop", 100)]

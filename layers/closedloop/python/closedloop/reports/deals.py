@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from closedloop.events.deals import Word, fold_deal
+from closedloop.events.deals import STEPS, Word, fold_deal
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,10 @@ class Deal:
 
 
 def fold_deals(facts: Iterable[DealFact]) -> list[Deal]:
-    """Each deal as its facts leave it, whatever order they came in; whoever was named last buys."""
+    """Each deal as its facts leave it, whatever order they came in.
+
+    Whoever a step named last buys; who is named by a payment or refund alone may be anybody who handled it.
+    """
     of_deal: dict[tuple[str, str], list[DealFact]] = {}
     for fact in facts:
         of_deal.setdefault((fact.site, fact.deal), []).append(fact)
@@ -62,9 +65,10 @@ def _fold(site: str, name: str, said: list[DealFact]) -> Deal | None:
     stands = fold_deal(Word(f.at, f.event, f.name, f.amount_minor, f.currency, f.open) for f in said)
     if stands is None:
         return None
-    persons = [fact.person for fact in sorted(said, key=lambda fact: (fact.at, fact.event)) if fact.person]
+    named = [fact for fact in sorted(said, key=lambda fact: (fact.at, fact.event)) if fact.person]
+    buyers = [fact.person for fact in named if fact.name in STEPS] or [fact.person for fact in named]
     return Deal(
-        deal=name, site=site, person=persons[-1] if persons else "", opened_at=stands.opened_at, won_at=stands.won_at,
+        deal=name, site=site, person=buyers[-1] if buyers else "", opened_at=stands.opened_at, won_at=stands.won_at,
         lost_at=stands.lost_at, value_minor=stands.amount_minor, refunded_minor=stands.refunded_minor,
         currency=stands.currency, mixed=stands.mixed,
     )
