@@ -113,6 +113,9 @@ def kept(former: Sequence[Loop], after: Loop) -> Iterator[tuple[Place, str]]:
         if getattr(after, name) != (old := getattr(before, name)):
             was = f"{old.start} to {old.end}" if name == "period" else old
             yield (name,), f"{since} {why}; keep {was}, or draft the next loop"
+    if after.universal_holdout != before.universal_holdout:
+        text = f"another share would move people into it or out of it; keep {before.universal_holdout:g}"
+        yield ("universal_holdout",), f"{since} {text}"
     for place, objective in enumerate(after.objectives):
         if objective not in before.objectives:
             text = "is measured by the objectives that it started with"
@@ -138,9 +141,12 @@ def _kept_gate(place: int, gate: Gate, old: Gate | None, since: str) -> Iterator
         if was != found:
             text = f"gate {gate.name} stands for the step from {old.from_} to {old.to}; give another step a new name"
             yield ("gates", place, name), f"{since} {text}"
-    if gate.holdout != old.holdout:
-        text = f"another share would move people of gate {gate.name} from arm to arm; keep {old.holdout:g}, or give"
-        yield ("gates", place, "holdout"), f"{since} {text} the gate a new name"
+    for name, share, before in (
+        ("holdout", gate.holdout, old.holdout), ("reverse_holdout", gate.reverse_holdout, old.reverse_holdout),
+    ):
+        if share != before:
+            text = f"another share would move people of gate {gate.name} from arm to arm; keep {before:g}, or give"
+            yield ("gates", place, name), f"{since} {text} the gate a new name"
 
 
 def _kept_campaign(place: int, campaign: Campaign, old: Campaign | None, since: str) -> Iterator[tuple[Place, str]]:

@@ -292,6 +292,9 @@ class Gate(Definition):
     holdout: Annotated[float, Field(strict=True, ge=0, le=0.5, allow_inf_nan=False)] = Field(default=0, description=(
         "The random share of the ready, 0 to 0.5, that is kept back to measure what the campaigns behind it add."
     ))
+    reverse_holdout: Annotated[float, Field(strict=True, ge=0, le=0.1, allow_inf_nan=False)] = Field(
+        default=0, description="The random share of the refused, 0 to 0.1, that is to pass, to price the gate.",
+    )
 
 
 class Period(Definition):
@@ -390,12 +393,19 @@ class Loop(Definition):
     period: Period = Field(description="When it runs.")
     time_zone: Zone = Field(default="Asia/Tokyo", description="Where its days begin and end.")
     currency: Currency = Field(description="The currency of all its money.")
-    budget: Budget | None = Field(default=None, description="What all campaigns together may cost.")
-    sales_capacity: SalesCapacity | None = Field(default=None, description="How many people sales can take on.")
+    budget: Budget | None = Field(
+        default=None, description="What all campaigns together may cost; their stated costs are held against it.",
+    )
+    sales_capacity: SalesCapacity | None = Field(
+        default=None, description="How many people sales can take on; a plan is judged by it, no gate waits for it.",
+    )
     objectives: tuple[Objective, ...] = Field(min_length=1, description="The numbers that somebody answers for.")
     stages: tuple[Name, ...] = Field(min_length=2, description="The steps of the purchase process, in order.")
     campaigns: tuple[Campaign, ...] = Field(min_length=1, description="What meets people at each stage.")
     gates: tuple[Gate, ...] = Field(min_length=1, description="Who goes on from stage to stage.")
+    universal_holdout: Annotated[float, Field(strict=True, ge=0, le=0.2, allow_inf_nan=False)] = Field(
+        default=0, description="The random share, 0 to 0.2, that is to be kept out of the whole loop, to measure it.",
+    )
     policies: Policies = Field(default=Policies(), description="How often and when people are mailed.")
     assumptions: Assumptions = Field(
         default=Assumptions(), description="What the plan takes for granted where nothing was measured.",

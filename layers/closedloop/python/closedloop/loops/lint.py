@@ -52,6 +52,17 @@ def problems_with(
     return tuple(sorted(found))
 
 
+def not_yet(loop: Loop) -> tuple[str, ...]:
+    """What a loop declares and nothing acts on yet: it is said whenever the loop is checked or applied."""
+    told = [
+        f"gate {gate.name}: reverse_holdout is declared and not acted on yet; nobody who is refused passes"
+        for gate in loop.gates if gate.reverse_holdout
+    ]
+    if loop.universal_holdout:
+        told.append("universal_holdout is declared and not acted on yet; nobody is kept out of the whole loop")
+    return tuple(told)
+
+
 def _past(loop: Loop, now: datetime, *, began: bool) -> Iterator[tuple[Place, str]]:
     today = now.astimezone(ZoneInfo(loop.time_zone)).date()
     if loop.period.end < today:
