@@ -15,6 +15,10 @@ from closedloop.store.signed import DYNAMODB, Credentials, SignedClient
 from tests import engines
 from tests.builders import NOW
 
+# The account of the functions' own tests, for the faults of whole functions.
+from tests.functions.conftest import account, machine, moto, no_client_outlives_its_module, spill
+
+__all__ = ["account", "machine", "moto", "no_client_outlives_its_module", "spill"]
 NUMBERS = count(1)
 
 
