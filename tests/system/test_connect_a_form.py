@@ -1,4 +1,4 @@
-"""docs/connect-a-form.md does what it says: its file is applied, its form is sent in Chromium, its script runs there."""
+"""docs/connect-a-form.md does what it says: its file is applied, its form and its script run in Chromium."""
 
 from __future__ import annotations
 
@@ -76,6 +76,8 @@ def test_the_form_without_any_script(
     streamed(account)
     person = json.loads(run(CODE["sh"][1].strip(), "--json"))
     assert person["consent"] == {"marketing": "unconfirmed"}
+    [asked] = person["asked_to_confirm"]
+    assert (asked["form"], asked["text"], asked["outcome"]) == ("contact", "2026-11", "pending")
 
 
 @pytest.mark.browser

@@ -53,7 +53,15 @@ def show(
         "attributes": profile.attributes, "fit": profile.fit, "engagement": round(score(profile.engagement, now), 2),
         "interest": interest, "stages": positions,
         "deals": {name: (deal.standing, deal.amount_minor, deal.currency) for name, deal in profile.deals.items()},
-        "suppressed": profile.suppressed, "machine": profile.machine, "decisions": decisions,
+        "suppressed": profile.suppressed, "machine": profile.machine, "consent": profile.consent,
+        "asked_to_confirm": [
+            {
+                "at": iso(asked.question.at), "site": asked.question.site, "form": asked.question.form,
+                "text": asked.question.version, "outcome": asked.status, "reason": asked.reason,
+            }
+            for asked in state.questions(identifier)
+        ],
+        "decisions": decisions,
         "ledger": [{
             "at": iso(line.at), "what": line.what, "topic": line.topic, "points": round(line.points, 3),
             "now": round(score(line.adds, now), 4),
@@ -64,7 +72,7 @@ def show(
         return
     console.facts(email, {name: content[name] for name in (
         "person", "contact", "nodes", "first", "last", "came_from", "attributes", "fit", "stages", "deals",
-        "suppressed", "machine",
+        "suppressed", "machine", "consent", "asked_to_confirm",
     )})
     for title, topic in [("engagement", ""), *((f"interest in {name}", name) for name in interest)]:
         own = [line for line in lines if line.topic == topic]

@@ -23,11 +23,12 @@ QUESTION = "A#~question#"
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A question with how it stands: pending, claimed, sent, failed or unknown."""
+    """A question with how it stands: pending, claimed, sent, failed or unknown; and why it failed."""
 
     question: Question
     status: str
     claimed_at: datetime | None = None
+    reason: str = ""
 
     @property
     def person(self) -> str:
@@ -72,6 +73,11 @@ class Questions(Table):
         except CallFailed as error:
             if not error.is_condition:
                 raise
+
+    def questions(self, identifier: str) -> list[Asked]:
+        """Everything that an address was to be asked, oldest first, and what became of it."""
+        found = map(asked_of, self._query(f"P#{person_id(identifier)}", QUESTION))
+        return sorted(found, key=lambda asked: (asked.question.at, asked.name))
 
     def free_at(self, asked: Asked, now: datetime) -> tuple[datetime, datetime]:
         """When the address, and when the network, may be asked next; now where they may be asked now."""
@@ -173,4 +179,5 @@ def asked_of(item: Item) -> Asked:
         item["consent_version"]["S"], item["text"]["S"], parse(item["at"]["S"]), item["network"]["S"],
     )
     claimed = item.get("claimed_at")
-    return Asked(question, item["outcome"]["S"], parse(claimed["S"]) if claimed else None)
+    reason = item.get("reason", {}).get("S", "")
+    return Asked(question, item["outcome"]["S"], parse(claimed["S"]) if claimed else None, reason)
