@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from closedloop.errors import BadShape
 from closedloop.loops.actions import LONGEST, Links, NotATemplate, WrittenMail, compose, landing, variables
-from closedloop.loops.definition import Campaign
+from closedloop.loops.definition import Campaign, Mail
 from closedloop.sites.definition import Site
 
 LINKS = Links(
@@ -235,7 +235,11 @@ MARKS = "utm_source=closedloop&utm_medium=email&utm_campaign=case-mail"
     ("https://a.example/x?y=1#z", f"https://a.example/x?y=1&{MARKS}#z"),
 ])
 def test_a_landing_page_is_marked_with_its_campaign(url: str, marked: str) -> None:
-    assert landing(url, "case-mail") == marked
+    mail = Mail(subject="A case", text="Read it", link=url)
+    assert landing(mail, "case-mail") == marked
+    head, _, tail = marked.partition("#")
+    version = mail.model_copy(update={"creative": "short"})
+    assert landing(version, "case-mail") == f"{head}&utm_content=short" + (f"#{tail}" if tail else "")
 
 
 def test_the_names_that_a_template_takes_are_told_with_their_lines() -> None:

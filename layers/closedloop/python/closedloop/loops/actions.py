@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from closedloop.errors import BadShape
-from closedloop.loops.definition import Campaign
+from closedloop.loops.definition import Campaign, Mail
 from closedloop.sites.definition import MailSender, Site
 
 if TYPE_CHECKING:
@@ -60,10 +60,11 @@ class WrittenMail:
     tags: Mapping[str, str]
 
 
-def landing(url: str, campaign: str) -> str:
-    """Where the link leads, marked so that the arrival is credited to the campaign."""
-    parts = urlsplit(url)
-    marks = urlencode({"utm_source": "closedloop", "utm_medium": "email", "utm_campaign": campaign})
+def landing(mail: Mail, campaign: str) -> str:
+    """Where a mail's link leads, marked so that the arrival is credited to the campaign and its creative is known."""
+    parts = urlsplit(mail.link)
+    creative = {"utm_content": mail.creative} if mail.creative else {}
+    marks = urlencode({"utm_source": "closedloop", "utm_medium": "email", "utm_campaign": campaign, **creative})
     return urlunsplit(parts._replace(query=f"{parts.query}&{marks}" if parts.query else marks))
 
 

@@ -222,6 +222,9 @@ class Mail(Definition):
     text: str = Field(min_length=1, max_length=50_000, description="The text, a template.")
     html: str = Field(default="", max_length=100_000, description="The same as HTML; made of the text when left out.")
     link: Text = Field(description="The page that {{ link }} leads to.")
+    creative: Name | None = Field(
+        default=None, description="Which version of the mail this is; its link carries it as utm_content.",
+    )
 
 
 class Cost(Definition):

@@ -130,7 +130,7 @@ def _mails(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
     for place, campaign, mail in _mailed(loop):
         if sender.mail_sender is None:
             yield place, f"site {sender.site} has no mail_sender, and mails leave in its name"
-        if not may_lead_to(landing(mail.link, campaign.name), sender):
+        if not may_lead_to(landing(mail, campaign.name), sender):
             hosts = sorted({*sender.own_hosts, *sender.link_hosts})
             yield (*place, "link"), f"expected a page, by https, of {listed(hosts)}, found {mail.link!r}"
 

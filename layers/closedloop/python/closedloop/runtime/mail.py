@@ -65,7 +65,7 @@ def links_of(tokens: Tokens, public_url: str) -> Callable[[Site, str, str, Campa
     """Makes the links of one person's mail: they carry the address's identifier, never the address."""
 
     def links(site: Site, identifier: str, loop: str, campaign: Campaign, now: datetime) -> Links:
-        url = landing(campaign.mail.link, campaign.name) if campaign.mail else ""
+        url = landing(campaign.mail, campaign.name) if campaign.mail else ""
         click = Mailed(site.site, identifier, loop, campaign.name, iso(now + CREDIT), url)
         plain = Mailed(site.site, identifier, loop, campaign.name, iso(now + CREDIT))
         return Links(
