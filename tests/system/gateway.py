@@ -22,11 +22,24 @@ Reply = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Outage:
-    """What one POST meets: an answer of the gateway's own, or an answer of the handler's that never comes back."""
+    """What one POST meets instead of the handler's answer.
+
+    Shapes: `stored` is true when the handler has taken it and only its answer is lost; `readable` is false for what the
+    gateway itself says, which knows no site's origins: to a page's script it is a network that failed.
+    """
 
     status: int
     retry_after: str = ""
     stored: bool = False
+    readable: bool = True
+
+
+OUTAGES = {
+    "busy, with and without Retry-After": [Outage(429, "1"), Outage(429)],
+    "down": [Outage(503, "1"), Outage(500)],
+    "throttled by the gateway itself": [Outage(429, readable=False)],
+    "stored, but the answer is lost": [Outage(503, "1", stored=True)],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +119,11 @@ def listening(host: str = "127.0.0.1") -> Iterator[Gateway]:
                 if outage is None or outage.stored:
                     reply = _replied(self.command, path, headers, query, body)
                 if outage is not None:
-                    # What a browser may read of it is what the handler's own 503 lets it read.
+                    # What a page's script may read of it is what the handler's own 503 lets it read.
                     cross = {
                         "access-control-allow-origin": headers.get("origin", "*"), "vary": "Origin",
                         "access-control-allow-credentials": "true", "access-control-expose-headers": "Retry-After",
-                    }
+                    } if outage.readable else {}
                     after = {"retry-after": outage.retry_after} if outage.retry_after else {}
                     reply = {"statusCode": outage.status, "headers": {**cross, **after}, "body": '{"message":"busy"}'}
             text = reply.get("body") or ""

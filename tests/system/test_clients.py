@@ -16,7 +16,7 @@ from tests.browser.conftest import Browser, Site
 from tests.functions.conftest import Account
 from tests.functions.gateway import KEY, basic
 from tests.system.conftest import NODE_MODULES, node
-from tests.system.gateway import Gateway, Outage
+from tests.system.gateway import OUTAGES, Gateway, Outage
 
 NODE_CALLS = ("identify", "group", "page")
 
@@ -84,14 +84,7 @@ def through_rudder_python(gateway: Gateway, key: str = KEY, **options: Any) -> t
     return problems, client
 
 
-OUTAGES = [
-    pytest.param([Outage(429, "1"), Outage(429)], id="busy, with and without Retry-After"),
-    pytest.param([Outage(503, "1"), Outage(500)], id="down"),
-    pytest.param([Outage(503, "1", stored=True)], id="stored, but the answer is lost"),
-]
-
-
-@pytest.mark.parametrize("outages", OUTAGES)
+@pytest.mark.parametrize("outages", OUTAGES.values(), ids=OUTAGES)
 @pytest.mark.parametrize("sdk", ["node", "python"])
 def test_an_outage_costs_rudders_sdks_nothing_and_makes_no_event_two(
     gateway: Gateway, account: Account, sdk: str, outages: list[Outage]
@@ -202,7 +195,7 @@ def test_what_waits_when_a_page_is_left_goes_out_with_it(shop: Shop, account: Ac
 
 @pytest.mark.browser
 @pytest.mark.parametrize("setting", [ONE_BY_ONE, BATCHING], ids=["one by one", "batching"])
-@pytest.mark.parametrize("outages", OUTAGES)
+@pytest.mark.parametrize("outages", OUTAGES.values(), ids=OUTAGES)
 def test_an_outage_costs_segments_browser_sdk_nothing_and_makes_no_event_two(
     shop: Shop, account: Account, setting: str, outages: list[Outage]
 ) -> None:

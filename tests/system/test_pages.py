@@ -19,7 +19,7 @@ from closedloop.events.sources import source_of
 from tests.browser.conftest import KEY, Answer, Browser, Site, serving
 from tests.functions.conftest import Account
 from tests.system.conftest import ROOT, node
-from tests.system.gateway import Gateway
+from tests.system.gateway import OUTAGES, Gateway, Outage
 from web import build
 
 pytestmark = pytest.mark.browser
@@ -87,6 +87,22 @@ def test_the_cookie_is_the_servers_alone_and_outlives_the_trackers_storage(
     browser.open(site.page("/next", tag(gateway)))
     browser.hide()
     assert {one["visitor"] for one in records(account, gateway, 2)} == {first["visitor"]}
+
+
+@pytest.mark.parametrize("outages", OUTAGES.values(), ids=OUTAGES)
+def test_an_outage_costs_the_tracker_nothing_and_makes_no_event_two(
+    browser: Browser, site: Site, gateway: Gateway, account: Account, declare: Callable[..., None],
+    outages: list[Outage],
+) -> None:
+    browser.may_complain = True
+    declare()
+    gateway.outages.extend(outages)
+    browser.open(site.page("/", tag(gateway)))
+    gateway.until(lambda: len(gateway.posts) > len(outages))
+    assert [post.status for post in gateway.posts] == [*(outage.status for outage in outages), 200]
+    assert len({post.body.partition(b'"messageId":"')[2][:36] for post in gateway.posts}) == 1
+    assert len({record["id"] for record in account.records()}) == 1
+    browser.until(f"return !(JSON.parse(localStorage.getItem('closedloop:{KEY}')).queue || []).length")
 
 
 @pytest.mark.parametrize("mode", ["opt_in", "notice", "opt_out"])
