@@ -17,7 +17,7 @@ from closedloop.events.times import iso, parse
 from closedloop.sites.definition import MARKETING, Site
 
 CONFIRM = "confirm"
-HEADING = ("Please confirm", "ご確認ください")
+HEADING = ("Please confirm", "ご確認")
 DONE = ("Confirmed", "確認しました")
 LATE = ("Too late", "期限切れです")
 GONE = ("Not found", "見つかりません")

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from closedloop.store.state import State
 
 TEXT = """\
-{title} のフォームに、このメールアドレスが入力されました。次の内容に同意される場合は、{days} 日以内に
-下のページを開いて「確認する」を押してください。お心当たりがなければ、このメールは破棄してください。
+{title} のフォームに、このメールアドレスが入力されました。
+次の内容に同意される場合は、{days} 日以内に下のページを開き、「確認する」を押してください。
+お心当たりがなければ、このメールは破棄してください。
 
   「{text}」
 
-This address was entered in a form of {title}. If you agree to the text above, open this page within
-{days} days and press Confirm. If it was not you, ignore this mail; nothing happens then.
+This address was entered in a form of {title}.
+If you agree to the text above, open this page within {days} days and press Confirm.
+If it was not you, ignore this mail; nothing happens then.
 
 {link}
 """
