@@ -58,7 +58,7 @@ build/dynamodb-local/.ready: tests/store/pom.xml
 
 tests/system/node_modules/.ready: tests/system/package-lock.json $(VENV)/.ready
 	@echo "setup: the SDKs for Node and browsers, clients of the tests"
-	@node="$(NODE)" && cd tests/system && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent && touch node_modules/.ready
+	@node="$(NODE)" && cd tests/system && PATH="$$node/bin:$$PATH" node "$$node/lib/node_modules/npm/bin/npm-cli.js" ci --silent --omit=optional && touch node_modules/.ready
 
 bench: $(VENV)/.ready functions/serve_tracker/t.js
 	@$(UV) --python $(BIN)/python -r requirements/bench.txt

@@ -423,7 +423,8 @@ def _open_to_browsers(gateway: Any, api: str, origins: Sequence[str]) -> None:
             "AllowOrigins": list(origins),
             "AllowCredentials": True,
             "AllowMethods": ["GET", "POST", "OPTIONS"],
-            "AllowHeaders": ["authorization", "content-type"],
+            "AllowHeaders": ["authorization", "content-type", "x-retry-count"],
+            "ExposeHeaders": ["retry-after"],
             "MaxAge": 86400,
         },
     )
