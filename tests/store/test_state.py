@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +14,7 @@ from closedloop.identity.evidence import EvidenceKind
 from closedloop.identity.persons import person_id
 from closedloop.sites.definition import key_hash, version_of
 from closedloop.store import schema
+from closedloop.store.calls import Dynamo
 from closedloop.store.profiles import StoredProfile
 from closedloop.store.state import State
 from tests.builders import JANE, KEN, NOW, SITE, a_link, a_loop, a_profile, a_site, minutes, user
@@ -33,6 +34,68 @@ def test_a_site_is_found_by_name_by_key_and_by_origin(state: State) -> None:
     assert state.site_of_key(key_hash(site.write_key)) == (site, False)
     assert state.site_of_key(key_hash("sk_a_secret")) == (site, True)
     assert state.site_of_origin("https://www.northwind.example") == SITE
+
+
+OLD, NEW = "pk_old_12345678", "pk_new_12345678"
+
+
+def test_a_new_write_key_ends_the_old_one_unless_the_file_lists_it(state: State) -> None:
+    state.put_site(a_site(write_key=OLD), secret_keys=["sk_a_secret"])
+    state.put_site(a_site(write_key=NEW, former_write_keys=[OLD]), secret_keys=["sk_a_secret"])
+    for word in (OLD, NEW):
+        found = state.site_of_key(key_hash(word))
+        assert found is not None
+        assert (found[0].write_key, found[1]) == (NEW, False)
+    state.put_site(a_site(write_key=NEW), secret_keys=["sk_a_secret"])
+    assert state.site_of_key(key_hash(OLD)) is None
+    assert state.site_of_key(key_hash(NEW)) is not None
+    assert state.site_of_key(key_hash("sk_a_secret")) is not None
+
+
+def test_an_origin_that_the_file_lists_no_longer_leads_nowhere(state: State) -> None:
+    state.put_site(a_site(origins=["https://a.example", "https://b.example"]))
+    state.put_site(a_site(origins=["https://b.example"]))
+    assert state.site_of_origin("https://a.example") is None
+    assert state.site_of_origin("https://b.example") == SITE
+
+
+def test_what_another_site_has_by_now_is_not_taken_back(state: State) -> None:
+    state.put_site(a_site(write_key=OLD, origins=["https://a.example", "https://b.example"]))
+    state.put_site(a_site("contoso", write_key=OLD, origins=["https://a.example"]))
+    state.put_site(a_site(write_key=NEW, origins=["https://b.example"]))
+    found = state.site_of_key(key_hash(OLD))
+    assert found is not None
+    assert found[0].site == "contoso"
+    assert state.site_of_origin("https://a.example") == "contoso"
+
+
+class DiesAt:
+    """Carries so many calls and no more."""
+
+    def __init__(self, dynamo: Dynamo, calls: int) -> None:
+        self._dynamo, self._left = dynamo, calls
+
+    def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        self._left -= 1
+        if self._left < 0:
+            raise KeyboardInterrupt
+        return self._dynamo.call(operation, parameters)
+
+
+def test_a_declaration_broken_off_anywhere_and_made_again_leaves_no_old_key(
+    engine: tuple[Dynamo, Any], tables: tuple[str, str]
+) -> None:
+    state = State(engine[0], tables[1])
+    for calls in range(12):
+        state.put_site(a_site(write_key=OLD))
+        try:
+            State(DiesAt(engine[0], calls), tables[1]).put_site(a_site(write_key=NEW))
+        except KeyboardInterrupt:
+            # At every moment one of the two works: no page is shut out in between.
+            assert [state.site_of_key(key_hash(word)) for word in (OLD, NEW)] != [None, None]
+        state.put_site(a_site(write_key=NEW))
+        assert state.site_of_key(key_hash(OLD)) is None
+        assert state.site_of_key(key_hash(NEW)) is not None
 
 
 def test_a_stranger_is_nobodys_site(state: State) -> None:

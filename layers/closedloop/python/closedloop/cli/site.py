@@ -60,10 +60,11 @@ def apply(
 def _problems_with(site: Site, document: Document) -> tuple[tuple[int, int, str], ...]:
     """What the file says that cannot be true beside the other sites, or of this world."""
     problems = []
-    owner = doors.state().site_of_key(key_hash(site.write_key))
-    if owner is not None and owner[0].site != site.site:
-        text = f"write_key: this key is site {owner[0].site}'s; make another"
-        problems.append((*document.at(("write_key",)), text))
+    former = [(("former_write_keys", number), word) for number, word in enumerate(site.former_write_keys)]
+    for place, word in ((("write_key",), site.write_key), *former):
+        owner = doors.state().site_of_key(key_hash(word))
+        if owner is not None and owner[0].site != site.site:
+            problems.append((*document.at(place), f"{place[0]}: this key is site {owner[0].site}'s; make another"))
     try:
         ZoneInfo(site.time_zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):

@@ -256,20 +256,25 @@ class Webhooks(Definition):
         return self
 
 
+WriteKey = Annotated[
+    str, written(r"^pk_[A-Za-z0-9_]{8,60}$", "a public key: pk_ and 8 to 60 letters, digits or underscores")
+]
+
+
 class Site(Definition):
     """One web property of one company.
 
-    Shapes: `write_key` is public and stands in the pages; `origins` are scheme and host of the pages; `group` names
-    the companies that share one customer list (the site alone when left out); phone numbers without a country are of
-    `region`, and money of which a CRM or shop names no currency is in `currency`.
+    Shapes: `write_key` is public and stands in the pages; `former_write_keys` are good for as long as they are listed,
+    so that pages can change over, and any other key is refused once the file is applied; `origins` are scheme and host
+    of the pages; `group` names the companies that share one customer list (the site alone when left out); phone numbers
+    without a country are of `region`, and money of which a CRM or shop names no currency is in `currency`.
     """
 
     site: Name
     group: Name | None = None
     title: Text
-    write_key: Annotated[str, written(
-        r"^pk_[A-Za-z0-9_]{8,60}$", "a public key: pk_ and 8 to 60 letters, digits or underscores",
-    )]
+    write_key: WriteKey
+    former_write_keys: tuple[WriteKey, ...] = ()
     origins: tuple[Origin, ...] = Field(min_length=1)
     link_hosts: tuple[Host, ...] = ()
     cookie_domain: Host | None = None
