@@ -104,6 +104,18 @@ def test_what_a_deal_does_later_is_whose_deal_it_is() -> None:
     assert owners(EVENTS)["northwind/beacon/d2"] == person_id(JANE)
 
 
+def test_a_refund_is_the_buyers_whoever_handled_it() -> None:
+    won = an_event("d1", Door.DEAL, type="track", name="Deal Won", deal="D-7", ids=[JANE], at=minutes(2))
+    refunds = [
+        an_event(name, Door.DEAL, type="track", name=kind, deal="D-7", ids=[KEN], at=minutes(at))
+        for name, kind, at in (("r1", "Deal Refunded", 1), ("r2", "Order Refunded", 3))
+    ]
+    lost = an_event("d2", Door.DEAL, type="track", name="Deal Lost", deal="D-7", at=minutes(4))
+    assert set(owners([*refunds, won, lost]).values()) == {person_id(JANE)}
+    # Where nothing else names the buyer, a refund does.
+    assert set(owners(refunds).values()) == {person_id(KEN)}
+
+
 @pytest.mark.parametrize("nodes", list(permutations([NUMBER, JANE, user("A-1")])))
 def test_a_person_is_named_after_the_least_address_whatever_the_order(nodes: tuple[str, ...]) -> None:
     assert anchor_of(nodes) == JANE

@@ -298,6 +298,19 @@ def test_a_shops_orders_are_deals_like_a_crms_and_the_report_balances(tmp_path: 
     assert (report.money.deals_lost, report.money.deals_mixed) == (1, 0)
 
 
+def test_whoever_handled_a_refund_has_neither_the_deal_nor_its_credit(tmp_path: Path) -> None:
+    day = timedelta(days=1)
+    extra = (
+        a_deal("x1", "Deal Refunded", "desk", 30, at=DAY + 9 * day),
+        a_deal("x2", "Deal Changed", "", 280, at=DAY + 10 * day),
+    )
+    before, after = built(a_small_loop(tmp_path / "a"))[0], built(a_small_loop(tmp_path / "b", extra=extra))[0]
+    assert after.reconciles
+    assert (after.money.revenue_minor, after.money.refunded_minor) == (250, 30)
+    credited = [[one.campaign for one in report.campaigns if one.linear.deals] for report in (before, after)]
+    assert credited[0] == credited[1] != []
+
+
 def test_a_deal_that_the_crms_own_stage_opens_again_is_won_no_more(tmp_path: Path) -> None:
     again = a_deal("x1", "Deal Changed", "", None, at=DAY + timedelta(days=20))
     extra = (again | {"properties": '{"stage": "proposal", "stage_is_open": true}'},)

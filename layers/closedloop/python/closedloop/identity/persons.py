@@ -2,7 +2,8 @@
 
 Strong nodes that were named together are one person. A browser belongs to whoever named themselves on it; when
 several did, each event belongs to the one who did so last before it, or first after it, so a shared browser glues
-nobody. A click on a mailed link counts only on browsers where nobody named themselves: a forwarded mail is no proof.
+nobody. A click on a mailed link counts only on browsers where nobody named themselves: a forwarded mail is no proof. In
+the same way whoever a refund names has the deal only where nothing else names its buyer.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
+from closedloop.events.deals import REFUNDS
 from closedloop.events.event import Event
-from closedloop.events.identifiers import is_strong
+from closedloop.events.identifiers import deal_node, is_strong
 from closedloop.identity.evidence import EvidenceKind, Link
 
 KIND_ORDER = {"email": 0, "user": 1}
@@ -93,7 +95,14 @@ class Persons:
         return moments[max(place - 1, 0)][1]
 
     def owner_of(self, event: Event) -> str | None:
-        """Who did what an event tells: whoever it names itself, else whoever had the browser or deal then."""
+        """Who did what an event tells: whoever it names itself, else whoever had the browser or deal then.
+
+        A refund is the buyer's, whoever handled it.
+        """
+        if event.deal and event.name in REFUNDS:
+            buyer = self.owner(deal_node(event.site, event.deal), event.occurred_at)
+            if buyer is not None:
+                return buyer
         for identifier in event.identifiers:
             if identifier in self._person:
                 return self._person[identifier]

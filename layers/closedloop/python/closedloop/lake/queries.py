@@ -176,8 +176,8 @@ def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], 
     lake.keep("events", "judged_events")
     lake.keep("decisions", "distinct_decisions")
     told = [
-        Identification(id_, site, visitor, tuple(ids.split(" ")), deal, _utc(at), kind == "click")
-        for id_, site, visitor, ids, deal, at, kind in lake.ask("identifications")
+        Identification(id_, site, visitor, tuple(ids.split(" ")), deal, _utc(at), kind == "click", of_refund)
+        for id_, site, visitor, ids, deal, at, kind, of_refund in lake.ask("identifications")
     ]
     lake.fill("person_map", [(h.node, _naive(h.since), _naive(h.until), h.person) for h in holdings(told)])
     lake.keep("acts", "acts")

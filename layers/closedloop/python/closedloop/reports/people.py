@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from closedloop.events.event import Door, Event, EventType
+from closedloop.events.event import DEAL_REFUNDED, Door, Event, EventType
 from closedloop.identity.evidence import Link, links_of
 from closedloop.identity.persons import Persons
 from closedloop.profiles.fit import fit_of
@@ -29,6 +29,7 @@ class Identification:
     deal: str
     at: datetime
     by_click: bool
+    of_refund: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def _event(one: Identification) -> Event:
     """The event again, as far as it speaks of identity."""
     prefix = f"v:{one.site}:"
     return Event(
-        id=one.id, site=one.site, type=EventType.IDENTIFY, name="",
+        id=one.id, site=one.site, type=EventType.IDENTIFY, name=DEAL_REFUNDED if one.of_refund else "",
         visitor=one.visitor.removeprefix(prefix) or None, identifiers=one.ids,
         deal=one.deal.removeprefix(f"deal:{one.site}:") or None, occurred_at=one.at, received_at=one.at,
         door=Door.LINK if one.by_click else Door.BEACON, packet="", properties={}, traits={}, context={},
