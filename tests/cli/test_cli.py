@@ -10,9 +10,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -32,7 +33,7 @@ from closedloop.events.packet import event_of, pack
 from closedloop.lake.report_files import prepared, summary
 from closedloop.loops.definition import Loop
 from closedloop.profiles.flow import project
-from closedloop.runtime import doors
+from closedloop.runtime import clock, doors
 from closedloop.sites.definition import Site
 from closedloop.sites.document import Document
 from closedloop.store import schema
@@ -54,6 +55,7 @@ NEXT = PLAN.replace("at_least: 8,", "at_least: 6,").replace(
     "\ngates:", "\n  - {name: fair, stage: research, touchpoint: exhibition}\ngates:")
 CHANGED = ["campaign fair is new", "gate interested, when, all, interest, at_least: 8.0 → 6.0"]
 AT = datetime(2026, 10, 1, 6, 0, tzinfo=UTC)
+NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,12 @@ def cloud(server: Cloud, tmp_path: Path) -> Iterator[Cloud]:
     """A deployment that nobody has used yet; the commands find it by the environment's settings."""
     here = Path.cwd()
     settings = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
-    with patch.dict(os.environ, {**settings, **SETTINGS, "AWS_ENDPOINT_URL": server.url}, clear=True):
+    # A second from call to call, so that nothing happens at the same time as something else.
+    moments = (NOW + timedelta(seconds=second) for second in count())
+    with (
+        patch.dict(os.environ, {**settings, **SETTINGS, "AWS_ENDPOINT_URL": server.url}, clear=True),
+        patch.object(clock, "now", lambda: next(moments)),
+    ):
         os.chdir(tmp_path)
         with urlopen(Request(f"{server.url}/moto-api/reset", method="POST")):
             pass
@@ -319,7 +326,7 @@ def test_a_region_that_no_phone_number_has_is_named_with_its_line(cloud: Cloud, 
     said = run("site", "apply", a_file("demo.yaml", SITE.read_text() + "region: XX\n"))
     line = len(SITE.read_text().splitlines()) + 1
     words = "region: expected a country by its two letters, such as JP, found 'XX'"
-    assert (said.status, said.err) == (2, f"demo.yaml:{line}: {words}\n")
+    assert (said.status, said.err) == (2, f"demo.yaml:{line}:1: {words}\n")
 
 
 def test_one_sites_key_is_never_anothers(cloud: Cloud, run: Run) -> None:
