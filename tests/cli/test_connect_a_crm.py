@@ -13,8 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
-from unittest.mock import patch
 from urllib.parse import parse_qsl
+from urllib.request import Request, urlopen
 
 import pytest
 from moto.server import ThreadedMotoServer
@@ -60,25 +60,33 @@ class Gateway(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def endpoint(tmp_path: Path) -> Iterator[str]:
-    """An account, the handlers before it, and a folder to work in."""
+def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An account of its own, the handlers before it, and a folder to work in."""
     moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     moto.start()
     made = Cloud("http://{}:{}".format(*moto.get_host_and_port()))
     gateway = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
     Thread(target=gateway.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
-    here = Path.cwd()
-    with patch.dict(os.environ, {**kept, **SETTINGS, "AWS_ENDPOINT_URL": made.url}, clear=True):
-        os.chdir(tmp_path)
-        deploy(made)
-        forget(clients=True)
-        yield f"http://127.0.0.1:{gateway.server_port}"
-        os.chdir(here)
+    for name in LEFT_OUT:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": made.url}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    # moto keeps its accounts for the process, whichever of its servers asks.
+    emptied(made)
+    deploy(made)
+    forget(clients=True)
+    yield f"http://127.0.0.1:{gateway.server_port}"
+    emptied(made)
     gateway.shutdown()
     gateway.server_close()
     moto.stop()
     forget(clients=True)
+
+
+def emptied(cloud: Cloud) -> None:
+    with urlopen(Request(f"{cloud.url}/moto-api/reset", method="POST")):
+        pass
 
 
 def closedloop(line: str, capsys: pytest.CaptureFixture[str]) -> str:
