@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -30,6 +30,9 @@ from closedloop.profiles.fold import fold
 from closedloop.runtime import clock, doors, http
 from closedloop.runtime.mail import asking_mails, links_of
 from closedloop.sites.definition import Site
+from closedloop.store.boto import BotoCalls
+from closedloop.store.calls import Dynamo
+from closedloop.store.state import State
 from functions.capture_form import handler as capture_form
 from functions.decide_stages import handler as decide_stages
 from functions.follow_link import handler as follow_link
@@ -425,6 +428,57 @@ def test_whoever_died_over_a_question_never_has_it_sent_twice(world: World) -> N
     world.at += CLAIM_LIFE + timedelta(seconds=1)
     assert world.tick() == {"unknown": 1}
     assert world.post.mails == []
+
+
+class Killed(BaseException):
+    """The process is gone; nothing in it can catch that."""
+
+
+class Dying:
+    """A way to call DynamoDB whose process dies at a call: before it reaches the table, or before it is answered."""
+
+    def __init__(self, dynamo: Dynamo, calls: int, *, answered: bool) -> None:
+        self._dynamo, self._left, self._answered = dynamo, calls, answered
+
+    def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        self._left -= 1
+        if self._left < 0 and not self._answered:
+            raise Killed
+        answer = self._dynamo.call(operation, parameters)
+        if self._left < 0:
+            raise Killed
+        return answer
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_killed_at_any_call_and_run_again_an_address_is_asked_once_or_looked_at(world: World, answered: bool) -> None:
+    whole, outcomes = BotoCalls(world.account.client("dynamodb")), []
+    killed = True
+    for calls in range(30):
+        email = f"guest-{calls}@example.jp"
+        world.at += timedelta(hours=2)
+        world.join(email, f"s-{calls}")
+        world.project()
+        world.state = State(Dying(whole, calls, answered=answered), STATE)
+        try:
+            world.tick()
+            killed = False
+        except Killed:
+            killed = True
+        world.state = State(whole, STATE)
+        world.at += 2 * CLAIM_LIFE
+        world.tick()
+        mails = [mail.to for _, mail in world.post.mails].count(email)
+        known = [one for packet in world.account.packets() for one in packet.contact.items()]
+        who = next(identifier for identifier, contact in known if contact["email"] == email)
+        [asked] = world.state.questions(who)
+        outcomes.append((asked.status, mails))
+        if not killed:
+            break
+    assert not killed, "the last one ran to its end"
+    assert len(outcomes) > 10
+    # Who died over a mail does not know whether it left; it is never sent again blindly.
+    assert set(outcomes) == {("sent", 1), ("unknown", 0 if answered else 1)}
 
 
 def test_what_is_replayed_much_later_asks_nobody(world: World) -> None:
