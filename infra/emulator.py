@@ -1,7 +1,10 @@
-"""Starts the emulator, under its own interpreter, with one of its defects mended.
+"""Starts the emulator, under its own interpreter, with two of its defects mended.
 
 It takes a body for text or binary by its content type alone, so a body packed with gzip and called JSON, as Segment's
 SDK for Python sends it, loses its bytes. API Gateway documents that binary bodies are handed on in base64.
+
+It judges what one of its services hands to another by the connection of whoever asked. In AWS, buckets and queues
+refuse what comes without TLS, and services speak it among themselves; here loopback stands for it.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ def main() -> None:
         return plain
 
     app._decode_aws_chunked_body = whole
+    pin = app.pin_request_origin
+    app.pin_request_origin = lambda address, _: pin(address, True)
     app.main()
 
 

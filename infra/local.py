@@ -177,7 +177,6 @@ def _deploy_all(
     _redeploy(client("cloudformation"), names["Stateless"], {"PublicUrl": endpoint})
     if origins:
         _open_to_browsers(client("apigatewayv2"), api, origins)
-    _without_tls(client("s3"), (outputs["LakeBucket"], outputs["ReportsBucket"]))
     functions = _functions(client("lambda"))
     _verify(client("sesv2"), senders)
     _let_mail_out(client("lambda"), client("iam"), functions["perform_actions"])
@@ -389,12 +388,6 @@ def _finish(cloudformation: Any, stack: str) -> dict[str, str]:
         ]
         raise NotRunning("\n".join([f"{stack} ended as {found['StackStatus']}", *reasons]))
     return {output["OutputKey"]: output["OutputValue"] for output in found.get("Outputs", [])}
-
-
-def _without_tls(s3: Any, buckets: Sequence[str]) -> None:
-    # The buckets refuse whoever comes without TLS, and there is none on loopback; roles still limit each call.
-    for bucket in buckets:
-        s3.delete_bucket_policy(Bucket=bucket)
 
 
 def _verify(ses: Any, senders: Sequence[str]) -> None:
