@@ -130,10 +130,13 @@ def normal(asked: FormField, sent: str, region: str) -> str:
 
 def readable(text: str, *, lines: bool = False) -> str:
     """A text without signs that nobody sees, without spaces at its ends; as one line, or as the lines it has."""
-    text = unicodedata.normalize("NFKC", text)
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text)
+    if text.isprintable():
+        # One line without such a sign, as nearly all are.
+        return " ".join(text.split())
     parts = text.splitlines() if lines else [text]
     seen = (
-        part if part.isprintable() else
         "".join(sign if sign in JOINERS or unicodedata.category(sign) not in ("Cc", "Cf") else " " for sign in part)
         for part in parts
     )

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from closedloop.capture.form_fields import WORDS, WrongValue, normal, readable
 from closedloop.capture.wire import ADDRESS_LIKE
 from closedloop.errors import BadShape
-from closedloop.events.identifiers import legal
+from closedloop.events.identifiers import legal, normal_address
 from closedloop.events.money import minor_units
 from closedloop.sites.definition import FormField
 from closedloop.sites.words import listed
@@ -85,7 +85,7 @@ def text_of(cell: str, kind: str, region: str) -> str:
         # These are archived as they are; only a person's contact may hold their address.
         raise BadCell("holds an e-mail address, which only the field email may")
     try:
-        return normal(ONE[kind], cell, region)
+        return normal(ONE[kind], text, region)
     except WrongValue as problem:
         raise BadCell(WORDS[problem.what][0].format(**problem.words)) from problem
 
@@ -100,6 +100,8 @@ def number_of(cell: str) -> str:
         raise BadCell("a formula; expected a value")
     if text and not legal(text):
         raise BadCell("a word that stands for nothing; it would make one person of many")
+    if "@" in text and normal_address(text):
+        raise BadCell("an e-mail address; map it to the field email")
     if len(text) > 200:
         raise BadCell("expected at most 200 characters")
     return text

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,11 @@ from closedloop.sites.words import listed
 
 Value = str | int | datetime
 CONSENTS = ("granted", "denied")
+# Fields of which hardly any two rows say the same.
+ONE_EACH = frozenset(("email", "customer_number", "phone", "order", "deal", "amount"))
+PROPERTIES = ("campaign", "topic", "title", "product", "seller", "quantity")
+TRAITS = ("corporate_number",)
+_as_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True).encode
 TYPES = {"people": EventType.IDENTIFY}
 
 
@@ -33,28 +39,21 @@ class Fact:
     """What a row states, ready for the ledger.
 
     Shapes: `key` names the row in its source and stays while its words change; `node` is whose partition it lies in;
-    `record` and `contact` are as a packet keeps them.
+    `address` and `customer` are the identifiers that the row names, empty where it names none; `record` and `contact`
+    are as a packet keeps them.
     """
 
     line: int
     key: str
     node: str
+    address: str
+    customer: str
     record: Mapping[str, Any]
     contact: Mapping[str, Mapping[str, str]]
 
     @property
     def id(self) -> str:
         return str(self.record["id"])
-
-    @property
-    def address(self) -> str:
-        """The identifier of the address that the row names, if it names one."""
-        return next((one for one in self.record["ids"] if one.startswith("email:")), "")
-
-    @property
-    def customer(self) -> str:
-        """The identifier of the customer number that the row names, if it names one."""
-        return next((one for one in self.record["ids"] if one.startswith("user:")), "")
 
 
 @dataclass(slots=True)
@@ -97,6 +96,10 @@ class RowReader:
         self._zone = ZoneInfo(site.time_zone)
         self._empty = frozenset(readable(word) for word in mapping.empty)
         self._columns = mapping.columns
+        self._contact, self._properties = (
+            [name for name in names if name in self._columns] for names in (NAMED_KINDS, PROPERTIES)
+        )
+        self._traits = [*mapping.attributes, *(name for name in TRAITS if name in self._columns)]
         everything = (*self._columns.items(), *mapping.attributes.items())
         self._cells = [self._cell(name, column) for name, column in everything]
 
@@ -120,11 +123,13 @@ class RowReader:
             otherwise = plain(column.value) if column.value else ""
         except BadCell as problem:
             raise BadShape(f"the mapping's value of {name}: {problem}") from problem
-        return _Cell(
-            name, column.column or name, self._header[column.column] if column.column else -1,
-            (lambda cell: cells.meant_by(cell, meanings)) if meanings else plain, otherwise,
-            column.required or name in NEEDS[self._mapping.kind],
-        )
+        read = (lambda cell: cells.meant_by(cell, meanings)) if meanings else plain
+        if name not in ONE_EACH:
+            # Companies, products, days and words come again and again.
+            read = lru_cache(maxsize=4096)(read)
+        place = self._header[column.column] if column.column else -1
+        needed = column.required or name in NEEDS[self._mapping.kind]
+        return _Cell(name, column.column or name, place, read, otherwise, needed)
 
     def _reading(self, name: str, column: Column) -> Callable[[str], Value]:
         if name not in self._columns:
@@ -144,18 +149,18 @@ class RowReader:
         return lambda cell: cells.text_of(cell, kind, self._site.region)
 
     def _take(self, told: _Told, cell: _Cell) -> None:
-        text = told.row.cells[cell.place].strip() if cell.place >= 0 else ""
-        value: Value = cell.otherwise
-        if text and not (self._empty and readable(text) in self._empty):
+        name, column, place, read, value, needed = cell
+        text = told.row.cells[place].strip() if place >= 0 else ""
+        if text and (not self._empty or readable(text) not in self._empty):
             try:
-                value = cell.read(text)
+                value = read(text)
             except BadCell as problem:
-                told.refuse(cell.column, str(problem))
+                told.refuse(column, str(problem))
                 return
         if value != "":
-            told.values[cell.name] = value
-        elif cell.needed:
-            told.refuse(cell.column, "is needed")
+            told.values[name] = value
+        elif needed:
+            told.refuse(column, "is needed")
 
     def _check(self, told: _Told) -> None:
         """What no cell shows by itself: who is named, which currency, what a stage means."""
@@ -194,15 +199,13 @@ class RowReader:
     def _stated(self, told: _Told, key: Sequence[str]) -> Fact:
         mapping, kind = self._mapping, self._mapping.kind
         email, number = told.text("email"), self._numbered(told.text("customer_number"))
-        named = (self._hasher.address(email) if email else None, self._hasher.user(number) if number else None)
-        identifiers = [one for one in named if one]
-        contact = {name: told.text(name) for name in NAMED_KINDS if name in told.values}
-        said_of = (*self._mapping.attributes, "corporate_number")
-        traits = {name: told.values[name] for name in said_of if name in told.values}
+        address = (self._hasher.address(email) if email else "") or ""
+        customer = (self._hasher.user(number) if number else "") or ""
+        identifiers = [one for one in (address, customer) if one]
+        contact = {name: str(told.values[name]) for name in self._contact if name in told.values}
+        traits = {name: told.values[name] for name in self._traits if name in told.values}
         properties: dict[str, Any] = {"list": mapping.source}
-        for name in ("campaign", "topic", "title", "product", "seller", "quantity"):
-            if name in told.values:
-                properties[name] = told.values[name]
+        properties.update((name, told.values[name]) for name in self._properties if name in told.values)
         if "amount" in told.values:
             properties |= {"amount_minor": told.values["amount"], "currency": told.values["currency"]}
         at = told.values["at"]
@@ -225,8 +228,8 @@ class RowReader:
         if consent:
             said = {"marketing": consent, "source": f"list {mapping.source}", "version": mapping.consent_version or ""}
             record["context"] = {"consent": {name: word for name, word in said.items() if word}}
-        words = json.dumps([record, contact], ensure_ascii=False, sort_keys=True)
-        row = self._digest("row", key or words)
+        words = _as_json([record, contact])
+        row = self._digest("row", "\x1f".join(key) or words)
         if kind in ("purchases", "deals"):
             record["deal"] = told.text("deal") or self._numbered(told.text("order")) or f"{mapping.source}-{row}"
             words += record["deal"]
@@ -235,7 +238,8 @@ class RowReader:
             node = deal_node(self._site.site, record["deal"])
         else:
             node = identifiers[0] if identifiers else f"cost:{self._site.site}"
-        return Fact(told.row.line, row, node, record, {identifiers[0]: contact} if identifiers and contact else {})
+        held = {identifiers[0]: contact} if identifiers and contact else {}
+        return Fact(told.row.line, row, node, address, customer, record, held)
 
     def _name(self, told: _Told) -> str:
         kind = self._mapping.kind
@@ -249,7 +253,6 @@ class RowReader:
         """A number in its source's namespace, since two companies may give one number to two customers."""
         return f"{self._mapping.namespace}:{number}" if number and self._mapping.namespace else number
 
-    def _digest(self, what: str, words: object) -> str:
-        mapping = self._mapping
-        return self._hasher.digest(json.dumps([what, mapping.kind, mapping.source, words], ensure_ascii=False))[:24]
+    def _digest(self, what: str, words: str) -> str:
+        return self._hasher.digest(f"{what}|{self._mapping.kind}|{self._mapping.source}|{words}")[:24]
 
