@@ -13,14 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import cold_start, decisions, fold, lists, size, traffic, warm, wru
+from bench import attribution, cold_start, decisions, fold, lists, size, traffic, warm, wru
 from bench.endpoint import Endpoint
 from bench.packages import BUILD
 from bench.protocol import SAMPLES, Figure, Row
 
 QUESTIONS = {
     "cold_start": cold_start.rows, "warm": warm.rows, "wru": wru.rows, "decisions": decisions.rows, "fold": fold.rows,
-    "lists": lists.rows, "size": size.rows,
+    "lists": lists.rows, "attribution": attribution.rows, "size": size.rows,
 }
 
 
@@ -28,6 +28,7 @@ def main() -> None:
     asks = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     asks.add_argument("questions", nargs="*", metavar="QUESTION", help=f"of {', '.join(QUESTIONS)}; all when left out")
     asks.add_argument("--samples", type=int, default=SAMPLES, help=f"of each side; a result has {SAMPLES} or more")
+    asks.add_argument("--paths", type=int, default=attribution.PATHS, help="how many paths attribution is measured on")
     asks.add_argument("--out", type=Path, default=BUILD / "bench.json", help="where the figures are written")
     told = asks.parse_args()
     unknown = [name for name in told.questions if name not in QUESTIONS]
@@ -46,7 +47,8 @@ def main() -> None:
             with errors.status(f"measuring {name}"):
                 work = Path(scratch, name)
                 work.mkdir()
-                found += QUESTIONS[name](told.samples, work, endpoint)
+                more = {"paths": told.paths} if name == "attribution" else {}
+                found += QUESTIONS[name](told.samples, work, endpoint, **more)
     console.print(_table(found))
     console.print(
         f"{told.samples} samples a side, medians; ratio is ours by the other's, with the least and the greatest of two "

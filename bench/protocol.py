@@ -107,6 +107,11 @@ def figure(name: str, take: Callable[[], float], samples: int) -> Figure:
 
 def process_cpu_ms(command: Sequence[str], environment: Mapping[str, str]) -> float:
     """The CPU time of a fresh process from its start to its end, in milliseconds."""
+    return process_usage(command, environment)[0]
+
+
+def process_usage(command: Sequence[str], environment: Mapping[str, str]) -> tuple[float, float]:
+    """The CPU time of a fresh process in milliseconds, and the most memory that it had at once in MiB."""
     process = subprocess.Popen(
         command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
@@ -117,7 +122,7 @@ def process_cpu_ms(command: Sequence[str], environment: Mapping[str, str]) -> fl
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise RuntimeError(f"{command[-1]} ended with {process.returncode}:\n{said}")
-    return (usage.ru_utime + usage.ru_stime) * 1000
+    return (usage.ru_utime + usage.ru_stime) * 1000, usage.ru_maxrss / 1024
 
 
 def cpu_s(pid: int) -> float:

@@ -137,6 +137,7 @@ def test_a_file_of_a_japanese_spreadsheet_is_read_when_its_encoding_is_named(run
         ("path," + HEADER + "A,A,1,2,3\n", "path stands there more than once"),
         (HEADER + "A,1,2,0\nA,-1,0,1\n", "FILE:3: total_conversions is '-1'; expected a number of 0 or more"),
         (HEADER + "A,1,2,0\nA,1,-0.5,1\nB,1,0,-2\n", "FILE:4: total_null is '-2'"),
+        (HEADER + "A,1,2,0\nB,3,0,-2\n", "FILE:3: total_null is '-2'"),
         (HEADER + "A,NaN,0,1\n", "FILE:2: total_conversions is 'NaN'"),
         (HEADER + "A,1,inf,1\n", "FILE:2: total_conversion_value is 'inf'"),
         (HEADER + "A,1,,1\n", "FILE:2: total_conversion_value is empty; expected a number"),

@@ -64,6 +64,7 @@ def test_credit_is_what_is_worked_out_by_hand(case: dict[str, Any], model: str) 
 
 
 @given(some_rows(), some.integers(1, 4))
+@settings(deadline=None)
 def test_every_model_conserves_conversions_and_value(rows: list[Row], parts: int) -> None:
     found = told(rows, MODELS, parts)
     for model in MODELS:
@@ -76,6 +77,7 @@ def test_every_model_conserves_conversions_and_value(rows: list[Row], parts: int
 
 
 @given(some_rows(), some.integers(1, 4), some.randoms())
+@settings(deadline=None)
 def test_neither_the_order_of_the_rows_nor_how_they_are_cut_matters(rows: list[Row], parts: int, order: Any) -> None:
     mixed = list(rows)
     order.shuffle(mixed)
@@ -83,6 +85,7 @@ def test_neither_the_order_of_the_rows_nor_how_they_are_cut_matters(rows: list[R
 
 
 @given(some_rows())
+@settings(deadline=None)
 def test_a_row_is_as_good_as_its_parts(rows: list[Row]) -> None:
     parts = [(path, *part) for path, won, value, nulls in rows for part in ((won, value, nulls), (0, 0, 1))]
     whole = [(path, won, value, nulls + 1) for path, won, value, nulls in rows]
@@ -90,6 +93,7 @@ def test_a_row_is_as_good_as_its_parts(rows: list[Row]) -> None:
 
 
 @given(some_rows("ABCD"))
+@settings(deadline=None)
 def test_other_names_get_the_same_credit(rows: list[Row]) -> None:
     other = dict(zip("ABCD", "DBAC", strict=True))
     renamed = [(tuple(other[channel] for channel in path), *counts) for path, *counts in rows]
@@ -101,18 +105,21 @@ def test_other_names_get_the_same_credit(rows: list[Row]) -> None:
 
 
 @given(some_rows("ABC"), some.lists(some.sampled_from("AX"), max_size=4))
+@settings(deadline=None)
 def test_a_channel_that_never_led_to_a_deal_gets_nothing(rows: list[Row], path: list[str]) -> None:
     found = told([*rows, ((*path, "X"), 0, 0, 3)])
     assert all(shares(found, model)["X"] == (0, 0) for model in {*BY_PLACE, "last_non_direct", "shapley"})
 
 
 @given(some_rows("ABC"))
+@settings(deadline=None)
 def test_channels_that_are_always_met_together_get_the_same_by_shapley(rows: list[Row]) -> None:
     found = shares(told([((*path, "X", "Y"), *counts) for path, *counts in rows], ["shapley"]), "shapley")
     assert found.get("X") == found.get("Y")
 
 
 @given(some_rows())
+@settings(deadline=None)
 def test_a_rule_by_place_is_the_sum_over_all_touchpoints(rows: list[Row]) -> None:
     found = told(rows)
     for model, rule in BY_PLACE.items():
@@ -125,7 +132,7 @@ def test_a_rule_by_place_is_the_sum_over_all_touchpoints(rows: list[Row]) -> Non
 
 
 @given(some_rows("ABCDEF"))
-@settings(max_examples=15)
+@settings(max_examples=15, deadline=None)
 def test_shapley_is_the_mean_over_all_orders_in_which_the_channels_can_come(rows: list[Row]) -> None:
     channels = sorted({channel for path, *_ in rows for channel in path})
     worth = {
@@ -190,6 +197,7 @@ def reached(chain: dict[Any, dict[Any, Any]], without: str = "") -> Any:
 
 
 @given(some_rows(), some.sampled_from(sorted(MARKOV)))
+@settings(deadline=None)
 def test_a_removal_effect_is_what_is_lost_without_the_channel(rows: list[Row], model: str) -> None:
     found = told(rows, [model])
     chain = counted(rows, MARKOV[model])
@@ -202,6 +210,7 @@ def test_a_removal_effect_is_what_is_lost_without_the_channel(rows: list[Row], m
 
 
 @given(some_rows(), some.sampled_from([1, 2, 3]))
+@settings(deadline=None)
 def test_following_the_walks_finds_what_the_fundamental_matrix_says(rows: list[Row], order: int) -> None:
     channels = Channels()
     steps = markov.Steps(order)
@@ -210,6 +219,23 @@ def test_following_the_walks_finds_what_the_fundamental_matrix_says(rows: list[R
     one, two = chain.removal(len(channels.names)), chain.removal(len(channels.names), dense_states=-1)
     assert one.conversions == pytest.approx(two.conversions, abs=1e-12)
     assert one.values == pytest.approx(two.values, abs=1e-12)
+
+
+def steps_of(rows: Sequence[Row], order: int) -> dict[Any, dict[Any, float]]:
+    """The chain that is solved, written as the peer writes it."""
+    channels = Channels()
+    steps = markov.Steps(order)
+    steps.add(paths_from(rows, channels))
+    chain = steps.chain(np.arange(len(channels.names)))
+    states = [tuple(channels.names[number - 1] for number in state if number) for state in chain.states.tolist()]
+    found: dict[Any, dict[Any, float]] = {state: {} for state in states}
+    found["(start)"] = {state: chance for state, chance in zip(states, chain.start, strict=True) if chance}
+    for one, two, chance in zip(chain.source, chain.target, chain.chance, strict=True):
+        found[states[one]][states[two]] = chance
+    for state, won in zip(states, chain.conversion, strict=True):
+        lost = 1 - won - sum(found[state].values())
+        found[state] |= {end: chance for end, chance in (("(deal)", won), ("(null)", lost)) if chance > 1e-12}
+    return found
 
 
 PEER_ROWS = [(tuple(path.split(" > ")), won, round(100 * value), nulls) for path, won, value, nulls in PEER["rows"]]
@@ -230,6 +256,7 @@ def test_the_chain_agrees_with_channelattribution_and_so_do_its_random_walks_as_
         named = [name if name == "(start)" else tuple(name.split(" > ")) for name in (one, two)]
         end = {"(conversion)": "(deal)", "(null)": "(null)"}.get(two, named[1])
         chain.setdefault(named[0], {})[end] = chance
+    assert steps_of(PEER_ROWS, MARKOV[model]) == {one: pytest.approx(onward) for one, onward in chain.items()}
     found = told(PEER_ROWS, [model])
     assert found.removal[model] == pytest.approx(
         {channel: 1 - reached(chain, channel) / reached(chain) for channel in found.models[model]}, rel=1e-9

@@ -87,7 +87,7 @@ def paths_of(
     Errors: BadShape where a name is missing.
     """
     # The end of a path stands among the names as one that no channel can have.
-    names = "".join([f"{path}{SEPARATOR}{_END}{SEPARATOR}" for path in written]).split(SEPARATOR)[:-1]
+    names = f"{SEPARATOR}{_END}{SEPARATOR}".join((*written, "")).split(SEPARATOR)[:-1]
     numbers = np.fromiter(map(channels.__getitem__, names), np.int64, len(names))
     ends = np.flatnonzero(numbers == channels[_END])
     if len(ends) != len(written):
