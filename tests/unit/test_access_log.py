@@ -7,7 +7,6 @@ import hashlib
 import json
 import os
 import re
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from closedloop.capture.access_log import Bad, Record, Skipped, read
 from closedloop.events.agents import Grade, grade_event
 from closedloop.events.sources import source_of
 from closedloop.sites.definition import Site
+from tests.yardstick import megabytes_of_json
 
 SITE = Site(
     site="semicomplete", title="Semicomplete", write_key="pk_semicomplete",
@@ -211,9 +211,7 @@ def test_every_line_counts_once_whatever_stands_in_it(lines: list[str]) -> None:
     a_line(request="GET " + " " * 60_000), a_line(tail=" " * 60_000 + "x"),
 ])
 def test_a_hostile_line_costs_little(line: str) -> None:
-    start = time.process_time()
-    results(line)
-    assert time.process_time() - start < 0.25
+    assert megabytes_of_json(lambda: results(line)) < 15
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +285,5 @@ def test_the_real_log_names_the_searches_that_its_referrers_carry(real: list[Rec
 
 
 @pytest.mark.real_input
-def test_the_real_log_is_read_in_seconds(real_lines: list[str]) -> None:
-    start = time.process_time()
-    results(*real_lines)
-    assert time.process_time() - start < 5
+def test_the_real_log_is_read_fast(real_lines: list[str]) -> None:
+    assert megabytes_of_json(lambda: results(*real_lines)) < 200

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 
 from closedloop.events import agents
 from closedloop.events.agents import Evidence, Grade, grade_agent, grade_event, lists, worst
+from tests.yardstick import megabytes_of_json
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors" / "agents.json").read_text("utf-8"))["vectors"]
 TABLE = json.loads(Path(agents.__file__).with_name("agents_table.json").read_text("utf-8"))
@@ -63,13 +63,15 @@ def test_a_crawlers_name_in_the_middle_of_a_word_is_none() -> None:
     assert lists().crawler("XSlurp/1 Slurp/1") == "Slurp"
 
 
-def test_a_new_agent_is_graded_in_less_than_a_third_of_a_millisecond() -> None:
+def test_new_agents_are_graded_fast() -> None:
     lists()
-    agents._graded.cache_clear()
-    start = time.process_time()
-    for number in range(300):
-        grade_agent(f"{CHROME} Edg/{number}")
-    assert (time.process_time() - start) / 300 < 0.000_9  # three times the promise: the cores are shared
+
+    def grade() -> None:
+        agents._graded.cache_clear()
+        for number in range(300):
+            grade_agent(f"{CHROME} Edg/{number}")
+
+    assert megabytes_of_json(grade) < 15
 
 
 @pytest.mark.parametrize("agent", [
@@ -80,9 +82,7 @@ def test_a_new_agent_is_graded_in_less_than_a_third_of_a_millisecond() -> None:
 ])
 def test_a_long_agent_costs_little(agent: str) -> None:
     lists()
-    start = time.process_time()
-    grade_agent(agent)
-    assert time.process_time() - start < 0.1
+    assert megabytes_of_json(lambda: (agents._graded.cache_clear(), grade_agent(agent))) < 6
 
 
 @given(st.text(max_size=2000), st.booleans())

@@ -1,0 +1,31 @@
+"""What work costs as a multiple of a fixed piece of work done beside it: machines differ and are busy, ratios stay."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from functools import cache
+
+TURNS = 3
+
+
+@cache
+def _text() -> str:
+    return json.dumps([{"number": number, "word": "a word of twenty let"} for number in range(20_000)])
+
+
+def _cpu_s(work: Callable[[], object]) -> float:
+    begin = time.process_time()
+    work()
+    return time.process_time() - begin
+
+
+def megabytes_of_json(work: Callable[[], object]) -> float:
+    """How many megabytes of JSON could be read and written in the CPU time of this work, the least of three turns.
+
+    Units: one is some fifteen thousandths of a second on a free core.
+    """
+    text = _text()
+    turns = [(_cpu_s(work), _cpu_s(lambda: json.dumps(json.loads(text)))) for _ in range(TURNS)]
+    return min(ours for ours, _ in turns) / min(measure for _, measure in turns)
