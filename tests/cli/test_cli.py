@@ -53,7 +53,7 @@ TOKENS = ("aaaa", "bbbb", "cccc")
 PLAN = LOOP.read_text()
 NEXT = PLAN.replace("at_least: 8,", "at_least: 6,").replace(
     "\ngates:", "\n  - {name: fair, stage: research, touchpoint: exhibition}\ngates:")
-CHANGED = ["campaign fair is new", "gate interested, when, all, interest, at_least: 8.0 → 6.0"]
+CHANGED = ["campaign fair is new", "gate interested, when, all, interest, at_least: 8 → 6"]
 AT = datetime(2026, 10, 1, 6, 0, tzinfo=UTC)
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
@@ -764,7 +764,7 @@ def test_versions_of_a_loop_are_told_with_their_time_and_what_changed(applied: C
     assert [row["version"] for row in told] == [versions[1], *versions]
     assert [row["changes"] for row in told] == [
         ["declared"], CHANGED,
-        ["campaign fair is gone", "gate interested, when, all, interest, at_least: 6.0 → 8.0"],
+        ["campaign fair is gone", "gate interested, when, all, interest, at_least: 6 → 8"],
     ]
     assert told[0]["at"] == "2026-10-01T06:00:00.000Z"
     shown = run("loop", "history", "autumn-pumps").out

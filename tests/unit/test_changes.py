@@ -77,7 +77,7 @@ def test_conditions_that_are_joined_are_compared_one_by_one() -> None:
     new = a_loop(gates=gates(when={"all": [{"fit": {"at_least": 40}}, VISITED, {"deal": "opened"}]}))
     turned = a_loop(gates=gates(when={"all": [{"fit": {"at_least": 60}}, VISITED]}))
     assert changes(old, new) == (
-        "gate interested, when, all, fit, at_least: 60.0 → 40.0", "gate interested, when, all: also {deal: opened}",
+        "gate interested, when, all, fit, at_least: 60 → 40", "gate interested, when, all: also {deal: opened}",
     )
     assert changes(new, old)[-1] == "gate interested, when, all: no longer {deal: opened}"
     assert changes(old, turned) == ("gate interested, when, all: in another order",)

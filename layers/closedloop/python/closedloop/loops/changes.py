@@ -74,7 +74,8 @@ def _shown(value: Any) -> str:
     elif isinstance(value, list):
         text = f"[{', '.join(_shown(part) for part in value)}]"
     else:
-        text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+        whole = int(value) if isinstance(value, float) and value.is_integer() else value
+        text = "nothing" if value is None else str(value).lower() if isinstance(value, bool) else str(whole)
     text = " ".join(text.split())
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE - 3]}..."
 
