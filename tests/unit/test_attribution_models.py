@@ -64,7 +64,7 @@ def test_credit_is_what_is_worked_out_by_hand(case: dict[str, Any], model: str) 
 
 
 @given(some_rows(), some.integers(1, 4))
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_model_conserves_conversions_and_value(rows: list[Row], parts: int) -> None:
     found = told(rows, MODELS, parts)
     for model in MODELS:
@@ -77,7 +77,7 @@ def test_every_model_conserves_conversions_and_value(rows: list[Row], parts: int
 
 
 @given(some_rows(), some.integers(1, 4), some.randoms())
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_neither_the_order_of_the_rows_nor_how_they_are_cut_matters(rows: list[Row], parts: int, order: Any) -> None:
     mixed = list(rows)
     order.shuffle(mixed)
@@ -85,7 +85,7 @@ def test_neither_the_order_of_the_rows_nor_how_they_are_cut_matters(rows: list[R
 
 
 @given(some_rows())
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_row_is_as_good_as_its_parts(rows: list[Row]) -> None:
     parts = [(path, *part) for path, won, value, nulls in rows for part in ((won, value, nulls), (0, 0, 1))]
     whole = [(path, won, value, nulls + 1) for path, won, value, nulls in rows]
@@ -93,7 +93,7 @@ def test_a_row_is_as_good_as_its_parts(rows: list[Row]) -> None:
 
 
 @given(some_rows("ABCD"))
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_other_names_get_the_same_credit(rows: list[Row]) -> None:
     other = dict(zip("ABCD", "DBAC", strict=True))
     renamed = [(tuple(other[channel] for channel in path), *counts) for path, *counts in rows]
@@ -105,21 +105,21 @@ def test_other_names_get_the_same_credit(rows: list[Row]) -> None:
 
 
 @given(some_rows("ABC"), some.lists(some.sampled_from("AX"), max_size=4))
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_channel_that_never_led_to_a_deal_gets_nothing(rows: list[Row], path: list[str]) -> None:
     found = told([*rows, ((*path, "X"), 0, 0, 3)])
     assert all(shares(found, model)["X"] == (0, 0) for model in {*BY_PLACE, "last_non_direct", "shapley"})
 
 
 @given(some_rows("ABC"))
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_channels_that_are_always_met_together_get_the_same_by_shapley(rows: list[Row]) -> None:
     found = shares(told([((*path, "X", "Y"), *counts) for path, *counts in rows], ["shapley"]), "shapley")
     assert found.get("X") == found.get("Y")
 
 
 @given(some_rows())
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_rule_by_place_is_the_sum_over_all_touchpoints(rows: list[Row]) -> None:
     found = told(rows)
     for model, rule in BY_PLACE.items():
@@ -197,7 +197,7 @@ def reached(chain: dict[Any, dict[Any, Any]], without: str = "") -> Any:
 
 
 @given(some_rows(), some.sampled_from(sorted(MARKOV)))
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_removal_effect_is_what_is_lost_without_the_channel(rows: list[Row], model: str) -> None:
     found = told(rows, [model])
     chain = counted(rows, MARKOV[model])
@@ -210,7 +210,7 @@ def test_a_removal_effect_is_what_is_lost_without_the_channel(rows: list[Row], m
 
 
 @given(some_rows(), some.sampled_from([1, 2, 3]))
-@settings(deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_following_the_walks_finds_what_the_fundamental_matrix_says(rows: list[Row], order: int) -> None:
     channels = Channels()
     steps = markov.Steps(order)

@@ -1,7 +1,14 @@
 """All models side by side over the same paths, each sharing out exactly what there is.
 
+`first`, `last`, `linear`, `position` weigh a touchpoint by its place in the path, and `last_non_direct` by its name too
+(rules.py); `markov`, `markov2`, `markov3` by what would be lost without its channel, in a chain of that order
+(markov.py); `shapley`, `shapley_ordered` by what its channel adds to the others (shapley.py). Where the analytics
+reference leaves something open, the meaning is that of the R package ChannelAttribution: repeats count in `linear`, a
+path shorter than the order is a state of its own, and a path counts as often as it led to a conversion or to none.
+
 Credit is a fraction without rounding, and the sum over the channels is the total, for conversions and for value; a
-result that is not so is never given. For writing, `written` cuts it to decimals whose sum is still the total.
+result that is not so is never given. For writing, `written` cuts it to decimals whose sum is still the total: shares
+are rounded down, and what is missing goes to the largest remainders, the earlier name first.
 """
 
 from __future__ import annotations
