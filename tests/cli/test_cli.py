@@ -600,7 +600,7 @@ def wait_in_vain(cloud: Cloud) -> None:
 
 def forget_sender(cloud: Cloud) -> None:
     forget()
-    doors.state().put_site(doors.sites()["demo"].model_copy(update={"mail_sender": None}))
+    doors.state().put_site(doors.sites()["demo"].model_copy(update={"mail_sender": None, "forms": {}}))
 
 
 def without(name: str) -> Callable[[Cloud], None]:
