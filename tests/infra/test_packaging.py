@@ -158,6 +158,26 @@ print("made")
     assert done.stdout == "made\n", done.stderr
 
 
+def test_the_form_door_finds_what_it_imports_only_when_a_form_needs_it(host: dict[str, Path]) -> None:
+    program = """
+from closedloop.capture.form_body import read
+from closedloop.capture.form_fields import filled_in
+from closedloop.capture.form_spam import giveaway
+from closedloop.capture.request import Request
+from closedloop.sites.definition import Form
+fields = [{"name": "mail", "kind": "email"}, {"name": "tel", "kind": "phone"}]
+form = Form.model_validate({"thanks": "/", "fields": fields})
+sent = [("mail", "jane@mailinator.com"), ("tel", "03-1234-5678")]
+parts = "".join(f'--x\\r\\ncontent-disposition: form-data; name="{n}"\\r\\n\\r\\n{v}\\r\\n' for n, v in sent)
+headers = {"content-type": "multipart/form-data; boundary=x"}
+said = read(Request("POST", "/", headers, body=f"{parts}--x--\\r\\n".encode()))
+filled = filled_in(form, said.fields, "JP")
+print(filled.contact["phone"], giveaway(said.fields, filled.email))
+"""
+    done = alone([host[name] / "python" for name in ("closedloop", "capture", "form")], program)
+    assert done.stdout == "+81312345678 its address is of a domain for throwing away\n", done.stderr
+
+
 @pytest.mark.parametrize("function", sorted(FUNCTIONS))
 def test_a_function_finds_all_it_imports_in_its_own_layers(
     tmp_path: Path, host: dict[str, Path], function: str
