@@ -150,58 +150,93 @@ def take_list(
     received = parse(own.received_at) if own is not None else parse(iso(doors.now()))
     before = _standing(doors.journal, [head for head in heads if head.state == "done"])
     reader = RowReader(mapping, site, Hasher(doors.pepper, site.list_name), file.header, received)
-    kept: list[bytes] = []
-    entries: list[dict[str, Any]] = []
-    batch: list[tuple[str, Mapping[str, Any], Mapping[str, Mapping[str, str]]]] = []
-    rejected: set[int] = set()
-    about = content.count(b"\n") + 1
-    for one in plan(file.rows(), reader, mapping.kind, before, doors.people):
-        if isinstance(one, Reject):
-            report.rejects.append(one)
-            rejected.add(one.line)
-            continue
-        report.counts[one.change] += 1
-        if one.change not in CHANGES:
-            continue
-        report.why[one.why] += 1
+    planned = plan(file.rows(), reader, mapping.kind, before, doors.people)
+    writes = _Writes()
+    lines = content.count(b"\n") + 1
+    for one in _counted(planned, report, lambda line: progress("planning", line, lines)):
         on_match(one)
-        if len(report.matches) < MATCHES_SHOWN:
-            report.matches.append((one.fact.line, one.change, one.person, one.why))
-        if dry_run:
-            continue
-        entries.append(_entry(one))
-        batch.append((one.fact.node, one.fact.record, one.fact.contact))
-        if len(batch) == BATCH:
-            kept.append(_packed(batch))
-            batch = []
-            progress("planning", one.fact.line, about)
-    report.counts["rejected"] = len(rejected)
-    report.counts["rows"] = sum(report.counts.values())
-    progress("planning", about, about)
+        if not dry_run:
+            writes.add(one)
     if dry_run:
         return report
-    if not entries:
+    if not writes.entries:
         doors.claims.release(claimed, name)
         report.state = "nothing new"
         return report
-    kept.append(_packed(batch))
     head = Head(name, same, site.site, mapping.kind, mapping.source, "writing", iso(received), dict(report.counts))
-    doors.journal.put_rows(head, entries)
+    doors.journal.put_rows(head, writes.entries)
     doors.journal.put_head(head)
     done = 0
-    for packed in kept:
+    for packets in writes.packets(head, received):
         doors.claims.claim(claimed, name, doors.now())
-        facts = json.loads(zlib.decompress(packed))
-        doors.ledger.append([_packet(head, node, record, contact, received) for node, record, contact in facts])
-        done += len(facts)
-        progress("writing", done, len(entries))
-    replaced = [_version(entry["was"]) for entry in entries if "was" in entry]
-    for start in range(0, len(replaced), BATCH):
-        doors.ledger.append([_retraction(head, version, received) for version in replaced[start : start + BATCH]])
+        doors.ledger.append(packets)
+        done += len(packets)
+        progress("writing", done, writes.count)
     doors.journal.put_head(replace(head, state="done"))
     doors.claims.release(claimed, name)
     report.state = "imported"
     return report
+
+
+def _counted(
+    planned: Iterable[Planned | Reject], report: Report, on_line: Callable[[int], None]
+) -> Iterator[Planned]:
+    """What is to be written, while everything is counted."""
+    rejected: set[int] = set()
+    line = 0
+    for number, one in enumerate(planned, 1):
+        line = one.line if isinstance(one, Reject) else one.fact.line
+        if number % BATCH == 0:
+            on_line(line)
+        if isinstance(one, Reject):
+            report.rejects.append(one)
+            rejected.add(line)
+            continue
+        report.counts[one.change] += 1
+        if one.change in CHANGES:
+            report.why[one.why] += 1
+            if len(report.matches) < MATCHES_SHOWN:
+                report.matches.append((line, one.change, one.person, one.why))
+            yield one
+    report.counts["rejected"] = len(rejected)
+    report.counts["rows"] = sum(report.counts.values())
+    on_line(line)
+
+
+class _Writes:
+    """What an import will write: its lines of the journal, and its facts, packed until their turn comes."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self._packed: list[bytes] = []
+        self._batch: list[tuple[str, Mapping[str, Any], Mapping[str, Mapping[str, str]]]] = []
+        self._replaced: list[Version] = []
+
+    def add(self, one: Planned) -> None:
+        self.entries.append(_entry(one))
+        self._batch.append((one.fact.node, one.fact.record, one.fact.contact))
+        if one.was is not None:
+            self._replaced.append(one.was)
+        if len(self._batch) == BATCH:
+            self._pack()
+
+    def _pack(self) -> None:
+        # Most of a thousand records is alike.
+        self._packed.append(zlib.compress(json.dumps(self._batch, ensure_ascii=False).encode(), 1))
+        self._batch = []
+
+    @property
+    def count(self) -> int:
+        return len(self.entries) + len(self._replaced)
+
+    def packets(self, head: Head, received: datetime) -> Iterator[list[Packet]]:
+        """The facts, and then the retractions of those that they replace."""
+        self._pack()
+        for packed in self._packed:
+            facts = json.loads(zlib.decompress(packed))
+            yield [_packet(head, node, record, contact, received) for node, record, contact in facts]
+        for start in range(0, len(self._replaced), BATCH):
+            yield [_retraction(head, version, received) for version in self._replaced[start : start + BATCH]]
 
 
 def take_back(name: str, doors: Doors, progress: Progress = lambda what, done, of: None) -> Report:
@@ -281,17 +316,11 @@ def _entry(one: Planned) -> dict[str, Any]:
     entry = {"key": one.fact.key, "id": one.fact.id, "node": one.fact.node, "ids": record["ids"]}
     if "deal" in record:
         entry["deal"] = record["deal"]
-    if one.was is not None:
-        entry["was"] = {"id": one.was.id, "node": one.was.node, "ids": list(one.was.ids), "deal": one.was.deal}
     return entry
 
 
 def _version(entry: Mapping[str, Any]) -> Version:
     return Version(entry["id"], entry["node"], tuple(entry["ids"]), entry.get("deal"))
-
-
-def _packed(batch: Sequence[object]) -> bytes:
-    return zlib.compress(json.dumps(batch, ensure_ascii=False).encode(), 1)
 
 
 def _packet(
