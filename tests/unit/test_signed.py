@@ -286,8 +286,8 @@ def test_no_attempt_begins_when_the_callers_time_is_over(api: Api) -> None:
     )
     with pytest.raises(CallFailed, match="ProvisionedThroughput"):
         client.call("PutItem", {})
-    # Each attempt reads the clock twice, once for its signature: the third would begin after four seconds.
-    assert len(api.requests) == 2
+    # Each attempt reads the clock twice, once for its signature: the fourth would begin after six seconds.
+    assert len(api.requests) == 3
     client.close()
 
 

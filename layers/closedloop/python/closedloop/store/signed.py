@@ -25,7 +25,7 @@ from closedloop.store.calls import THROTTLES, CallFailed
 ATTEMPTS = 4
 TIMEOUT_S = 2.0
 # No attempt begins after it: a caller that is itself waited for must still have time to put what it holds elsewhere.
-BUDGET_S = 3.0
+BUDGET_S = 4.5
 
 
 @dataclass(frozen=True, slots=True)
