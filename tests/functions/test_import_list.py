@@ -255,6 +255,11 @@ def test_two_who_write_at_once_are_one_after_the_other(desk: Desk) -> None:
     assert desk.drop(HEADER + ADA) == []
 
 
+def test_a_folder_that_the_console_makes_is_no_file(desk: Desk) -> None:
+    assert desk.drop("", "imports/people/demo/dealer/") == []
+    assert desk.files("") == []
+
+
 def test_s3_s_own_test_is_no_file_and_what_is_no_message_stays_for_the_dead_letters(desk: Desk) -> None:
     assert desk.deliver(json.dumps({"Event": "s3:TestEvent"})) == []
     assert desk.deliver("{") == ["m-1"]

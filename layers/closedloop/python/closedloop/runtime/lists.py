@@ -65,12 +65,13 @@ def take_dropped(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _dropped(body: str) -> list[tuple[str, int]]:
-    """The names and sizes of the objects that a message of S3 tells of; S3's own test tells of none."""
+    """The names and sizes of the files that a message of S3 tells of; S3's own test tells of none."""
     told = json.loads(body)
     if told.get("Event") == "s3:TestEvent":
         return []
     objects = (record["s3"]["object"] for record in told["Records"])
-    return [(unquote_plus(one["key"]), int(one.get("size", 0))) for one in objects]
+    # The console makes a folder by an object without content, whose name ends so.
+    return [(unquote_plus(one["key"]), int(one.get("size", 0))) for one in objects if not one["key"].endswith("/")]
 
 
 def _take(key: str, size: int, context: Any) -> None:
