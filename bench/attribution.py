@@ -39,11 +39,7 @@ def rows(samples: int, work: Path, endpoint: Endpoint, paths: int = PATHS) -> li
         "ours": [sys.executable, *OURS, str(file), "--models", MODELS, "--format", "json"],
         "ChannelAttribution": [sys.executable, str(PEER), str(file)],
     }
-    # The peer counts aloud before it answers.
-    _equal(*(
-        json.loads(subprocess.run(command, check=True, capture_output=True).stdout.splitlines()[-1])
-        for command in sides.values()
-    ))
+    _equal(*(json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for command in sides.values()))
     peaks: dict[str, list[float]] = {name: [] for name in sides}
 
     def take(name: str, command: list[str]) -> Callable[[], float]:

@@ -15,6 +15,7 @@ import pytest
 from closedloop.attribution.paths import Channels
 from closedloop.cli.main import main
 from closedloop.lake.path_files import PathFile
+from closedloop.lake.queries import engine
 
 HEADER = "path,total_conversions,total_conversion_value,total_null\n"
 ROWS = "A > B,1,100,0\nA,0,0,1\nB,1,50,0\nB,0,0,1\n"
@@ -188,3 +189,8 @@ def test_numbers_that_fit_no_sum_keep_as_many_digits_as_can_be_added_exactly(tmp
         (part,) = paths.parts(Channels())
         assert sorted(part.values.tolist()) == [33_333, 900_000_000_000_010]
         assert (paths.per_value, paths.per_conversion) == (1000, 10**12)
+
+
+def test_duckdb_draws_no_progress_among_the_results(tmp_path: Path) -> None:
+    with engine(memory="64MB", spill=tmp_path) as connection:
+        assert connection.execute("SELECT current_setting('enable_progress_bar')").fetchone() == (False,)

@@ -131,8 +131,13 @@ def attribute(
             conversions += int(paths.conversions.sum())
             value += int(paths.values.sum())
             nulls += int(paths.nulls.sum())
+            # Only Markov asks what led to nothing.
+            won = paths.only((paths.conversions > 0) | (paths.values != 0))
             for count in counts.values():
-                count.add(paths)
+                if isinstance(count, Steps):
+                    count.add(paths)
+                elif len(won.lengths):
+                    count.add(won)
     result: dict[str, Shares] = {}
     removal: dict[str, dict[str, float]] = {}
     for model in models:

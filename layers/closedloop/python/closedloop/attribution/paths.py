@@ -63,6 +63,13 @@ class Paths:
     values: Ints
     nulls: Ints
 
+    def only(self, some: NDArray[np.bool_]) -> Paths:
+        """Some of the paths."""
+        return Paths(
+            self.touches[np.repeat(some, self.lengths)], self.lengths[some], self.conversions[some], self.values[some],
+            self.nulls[some],
+        )
+
     @cached_property
     def starts(self) -> Ints:
         """Where each path begins among the touchpoints."""

@@ -143,6 +143,8 @@ def engine(*, memory: str, spill: Path, threads: int = 2) -> Iterator[duckdb.Duc
     })
     try:
         connection.execute("SET TimeZone = 'UTC'")
+        # It would draw its progress on standard output, among the results.
+        connection.execute("SET enable_progress_bar = false")
         yield connection
     finally:
         connection.close()
