@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -71,17 +71,19 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def _play(asked: argparse.Namespace, deployed: Deployed) -> dict[str, Any]:
-    out: Path = asked.out
-    world = out / "world"
     environment = {
         **os.environ,
         **deployed.environment,
         "CLOSEDLOOP_OUTPUTS": str((asked.dir / "outputs.json").resolve()),
     }
 
-    def closedloop(*command: str) -> Any:
-        return _closedloop(command, environment)
+    with _Commands(environment) as closedloop:
+        return _steps(asked, deployed, closedloop)
 
+
+def _steps(asked: argparse.Namespace, deployed: Deployed, closedloop: Callable[..., Any]) -> dict[str, Any]:
+    out: Path = asked.out
+    world = out / "world"
     _say("declaring the example site and loop")
     closedloop("site", "apply", str(ROOT / "examples/sites/demo.yaml"), "--json")
     closedloop("loop", "apply", str(ROOT / "examples/loops/autumn-pumps.yaml"), "--json")
@@ -125,18 +127,53 @@ def _one(built: Mapping[str, Any], name: str) -> Path:
     return found[0].resolve()
 
 
-def _closedloop(command: Sequence[str], environment: Mapping[str, str]) -> Any:
-    """One command of the product; its progress is shown, its JSON is read."""
-    done = subprocess.run(
-        [sys.executable, "-c", "from closedloop.cli.main import main; main()", *command],
-        env=dict(environment),
-        stdout=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise StepFailed(f"closedloop {' '.join(command)} ended with status {done.returncode}")
-    return json.loads(done.stdout.splitlines()[-1])
+class _Commands:
+    """The product's command line, loaded once: each command runs in a fork, as a process of its own does in a shell."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+
+    def __enter__(self) -> _Commands:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _FORKS], env=dict(self._environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def __call__(self, *command: str) -> Any:
+        """Run one command; its progress is shown, its JSON is read."""
+        assert self._process.stdin and self._process.stdout
+        print(json.dumps(command), file=self._process.stdin, flush=True)
+        said = ""
+        for line in self._process.stdout:
+            if line.startswith(_ENDED):
+                status = line.removeprefix(_ENDED).strip()
+                break
+            said = line
+        else:
+            status = "unknown"
+        if status != "0":
+            raise StepFailed(f"closedloop {' '.join(command)} ended with status {status}")
+        return json.loads(said)
+
+
+_ENDED = "ended "
+_FORKS = f"""
+import json, os, signal, sys
+from closedloop.cli.main import main
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        main(json.loads(line))
+        sys.exit()
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    print("{_ENDED}" + str(status), flush=True)
+"""
 
 
 def _serve_on(deployed: Deployed, result: Mapping[str, Any], directory: Path) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -132,6 +133,7 @@ def down(directory: Path) -> bool:
             os.killpg(pid, wish)
         if _wait(lambda: not _alive(pid), STOP_TIMEOUT_S):
             break
+    shutil.rmtree(_unpacked(directory), ignore_errors=True)
     return True
 
 
@@ -215,6 +217,10 @@ def _deploy_all(
     return deployed
 
 
+def _unpacked(directory: Path) -> Path:
+    return directory / "unpacked"
+
+
 def _start(directory: Path, emulator: Path, port: int, keep_state: bool) -> subprocess.Popen[bytes]:
     environment = {
         **{key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PYTHON"))},
@@ -229,6 +235,10 @@ def _start(directory: Path, emulator: Path, port: int, keep_state: bool) -> subp
         "AWS_ENDPOINT_URL": f"http://{HOST}:{port}",
         "AWS_DEFAULT_REGION": REGION,
     }
+    # The emulator unpacks every function and layer for each worker, and leaves them behind when it is ended.
+    unpacked = _unpacked(directory)
+    unpacked.mkdir(exist_ok=True)
+    environment["TMPDIR"] = str(unpacked.resolve())
     if keep_state:
         environment |= {"PERSIST_STATE": "1", "STATE_DIR": str((directory / "state").resolve()), "S3_PERSIST": "1"}
         environment["S3_DATA_DIR"] = str((directory / "s3").resolve())

@@ -283,7 +283,7 @@ def test_unicode_is_verified_as_it_was_sent(
     lambda body, headers: (body, {n: v for n, v in headers.items() if not n.endswith("timestamp")}),
     lambda body, headers: (body, {}),
     lambda body, headers: ("", headers),
-], ids=str)
+])
 def test_a_forged_batch_of_sendgrid_is_refused(
     call: Call, world: Cloud, sendgrid_key: ec.EllipticCurvePrivateKey, spoil: Callable[..., tuple[str, dict[str, str]]]
 ) -> None:
