@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -131,7 +132,9 @@ def test_a_batch_of_which_nothing_is_processed_is_sent_again_and_then_spilled_in
     monkeypatch.setattr(doors, "dynamo", lambda: undone)
     batch = [{"type": "page", "messageId": f"m{n}", "anonymousId": f"v{n}"} for n in range(25)]
     event = a_request("POST", "/v1/batch", json.dumps({"batch": batch, "writeKey": KEY}), headers={"origin": ORIGIN})
+    began = time.monotonic()
     assert capture_beacon.handle(event, Context())["statusCode"] == 200
+    assert time.monotonic() - began < 5
     assert rounds - undone.rounds <= ROUNDS
     assert bool(spill.batch()["Records"]) is spilled
     undone.rounds = 0
@@ -354,7 +357,7 @@ def test_a_bomb_is_refused_by_every_door_in_no_time_and_in_little_memory(account
     for way, knock in bombs():
         knock(b"{}")
         assert knock(body)["statusCode"] in (400, 401, 413), way
-        assert megabytes_of_json(partial(knock, body)) < 4, way
+        assert megabytes_of_json(partial(knock, body)) < 1.9, way
         tracemalloc.start()
         try:
             knock(body)
@@ -371,7 +374,7 @@ def test_no_body_of_the_corpus_costs_a_door_more_than_a_moment(account: Account)
         for _, knock in bombs():
             spent.append(cpu_s(partial(knock, body or b" ")))
         measures.append(megabyte_s())
-    assert sorted(spent)[int(len(spent) * 0.99)] < 4 * min(measures)
+    assert sorted(spent)[int(len(spent) * 0.99)] < 1.9 * min(measures)
 
 
 def test_a_call_that_fails_for_another_reason_than_the_load_is_no_yes_either(

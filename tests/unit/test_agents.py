@@ -71,7 +71,7 @@ def test_new_agents_are_graded_fast() -> None:
         for number in range(300):
             grade_agent(f"{CHROME} Edg/{number}")
 
-    assert megabytes_of_json(grade) < 15
+    assert megabytes_of_json(grade) < 10
 
 
 @pytest.mark.parametrize("agent", [
@@ -82,7 +82,7 @@ def test_new_agents_are_graded_fast() -> None:
 ])
 def test_a_long_agent_costs_little(agent: str) -> None:
     lists()
-    assert megabytes_of_json(lambda: (agents._graded.cache_clear(), grade_agent(agent))) < 6
+    assert megabytes_of_json(lambda: (agents._graded.cache_clear(), grade_agent(agent))) < 3
 
 
 @given(st.text(max_size=2000), st.booleans())

@@ -276,7 +276,7 @@ def test_a_hundred_thousand_events_are_judged_in_a_moment() -> None:
         Act(str(n), after(n / 50), NAMES[n % 4], n % 4 == 0, "b", "m" if n % 4 else "", str(n % 7), n % 40 == 1, HUMAN)
         for n in range(100_000)
     ]
-    assert megabytes_of_json(lambda: behaviour(acts)) < 200
+    assert megabytes_of_json(lambda: behaviour(acts)) < 110
 
 
 # The profile.

@@ -161,7 +161,7 @@ def test_a_report_of_a_megabyte_costs_little(change: dict[str, Any]) -> None:
         with suppress(BadShape):
             recorded(a_report(metadata={}, **change), "postal")
 
-    assert megabytes_of_json(record) < 10
+    assert megabytes_of_json(record) < 3
 
 
 def test_metadata_says_more_than_a_tag() -> None:

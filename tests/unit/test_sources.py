@@ -165,7 +165,7 @@ def test_a_campaign_that_is_no_mapping_says_nothing() -> None:
     "https://x.example/?utm_campaign=" + "shop" * 4000,
 ])
 def test_a_long_address_costs_little(text: str) -> None:
-    assert megabytes_of_json(lambda: source_of(text, text, {}, OWN)) < 15
+    assert megabytes_of_json(lambda: source_of(text, text, {}, OWN)) < 9
 
 
 def test_the_order_of_other_parameters_says_nothing() -> None:
