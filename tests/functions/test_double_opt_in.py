@@ -21,9 +21,10 @@ from closedloop.errors import MailRefused, OutcomeUnknown, Throttled
 from closedloop.events.confirmations import OPEN_FOR, questions_of
 from closedloop.events.packet import Packet
 from closedloop.identity.persons import person_id
-from closedloop.loops.actions import CLAIM_LIFE, WrittenMail
+from closedloop.loops.actions import WrittenMail
 from closedloop.loops.definition import Loop
 from closedloop.loops.flow import MailDoors, perform_shard
+from closedloop.loops.once import CLAIM_LIFE
 from closedloop.loops.questions import perform_question
 from closedloop.profiles.flow import project
 from closedloop.profiles.fold import fold

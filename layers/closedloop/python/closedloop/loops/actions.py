@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from email.utils import formataddr
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 STUMBLES = (ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError)
 # Beyond what mail clients show: Gmail clips a mail at 102 KB.
 LONGEST = 200_000
-# Whoever claimed a mail has sent it within minutes, or died over it.
-CLAIM_LIFE = timedelta(minutes=15)
 
 
 class NotATemplate(ValueError):

@@ -7,18 +7,19 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from msgspec import structs
 
-from closedloop.errors import BadShape, MailRefused, OutcomeUnknown, StageMoved, Throttled, TryAgain
+from closedloop.errors import BadShape, StageMoved, TryAgain
 from closedloop.events.confirmations import OPEN_FOR
 from closedloop.events.event import UNCONFIRMED
 from closedloop.identity.persons import ids_of
-from closedloop.loops.actions import CLAIM_LIFE, Links, WrittenMail, compose
+from closedloop.loops.actions import Links, compose
 from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import EXCLUDED, Campaign, Loop
+from closedloop.loops.once import Mailer, is_lost, send_once
 from closedloop.loops.policies import may_mail_at
 from closedloop.loops.questions import Writes, perform_question
 from closedloop.loops.ready import Ready
@@ -33,15 +34,6 @@ if TYPE_CHECKING:
 
 BEGUN = ("claimed", "sent", "unknown")
 OUTCOMES = ("moved", "held", "excluded", "unchanged", "later", "failed")
-
-
-class Mailer(Protocol):
-    """Sends one mail; the provider's name for it comes back.
-
-    Errors: Throttled when nothing was sent; MailRefused when it never will be; OutcomeUnknown.
-    """
-
-    def send(self, mail: WrittenMail) -> str: ...
 
 
 def running(loops: Iterable[Loop], group: str, sites: Mapping[str, Site], now: datetime) -> list[Loop]:
@@ -196,12 +188,13 @@ def _perform(
     now = doors.now()
     anchor = profile.anchor if profile else ""
 
-    def end(outcome: str, reason: str, message: str = "", status: str = action.status) -> str:
+    def end(outcome: str, reason: str, message: str = "", *, claimed: bool = False) -> str:
+        status = "claimed" if claimed else action.status
         state.end(replace(action, status=status), outcome, anchor, reason, message, run, doors.now())
         return outcome
 
     if action.status == "claimed":
-        if action.claimed_at is not None and now - action.claimed_at > CLAIM_LIFE:
+        if is_lost(action.claimed_at, now):
             return end("unknown", "claimed, and never told how it ended; look before it is sent again")
         return "later"
     addresses = [node for node in profile.nodes if node.startswith("email:")] if profile else []
@@ -243,18 +236,9 @@ def _perform(
     if allowed > now:
         state.postpone(action, allowed)
         return "later"
-    if not state.claim(action, addresses, now, mailed):
-        return "later"
-    try:
-        message = doors.mailer.send(mail)
-    except Throttled:
-        state.release(action)
-        return "later"
-    except MailRefused as error:
-        return end("failed", error.reason, status="claimed")
-    except OutcomeUnknown as error:
-        return end("unknown", str(error), status="claimed")
-    return end("sent", "", message, "claimed")
+    return send_once(
+        mail, doors.mailer, lambda: state.claim(action, addresses, now, mailed), lambda: state.release(action), end
+    )
 
 
 def close(run: str, state: State, files: RunFiles, now: datetime) -> dict[str, Any]:

@@ -8,9 +8,10 @@ from datetime import datetime
 from email.utils import formataddr
 from typing import TYPE_CHECKING
 
-from closedloop.errors import BadShape, MailRefused, OutcomeUnknown, Throttled
+from closedloop.errors import BadShape
 from closedloop.events.confirmations import ASKED_WITHIN, OPEN_FOR, Question
-from closedloop.loops.actions import CLAIM_LIFE, WrittenMail, footer, html_of, one_line
+from closedloop.loops.actions import WrittenMail, footer, html_of, one_line
+from closedloop.loops.once import is_lost, send_once
 from closedloop.sites.definition import MARKETING, Site
 
 if TYPE_CHECKING:
@@ -73,12 +74,13 @@ def perform_question(
     now = doors.now()
     question = asked.question
 
-    def end(outcome: str, reason: str, message: str = "", status: str = asked.status) -> str:
+    def end(outcome: str, reason: str, message: str = "", *, claimed: bool = False) -> str:
+        status = "claimed" if claimed else asked.status
         state.end_question(replace(asked, status=status), outcome, reason, message, doors.now())
         return outcome
 
     if asked.status == "claimed":
-        if asked.claimed_at is not None and now - asked.claimed_at > CLAIM_LIFE:
+        if is_lost(asked.claimed_at, now):
             return end("unknown", "claimed, and never told how it ended; the form can be filled in again")
         return "later"
     last = question.at + ASKED_WITHIN
@@ -108,15 +110,7 @@ def perform_question(
     if of_network > now:
         state.postpone_question(asked, of_network)
         return "later"
-    if not state.claim_question(asked, addresses, now):
-        return "later"
-    try:
-        message = doors.mailer.send(mail)
-    except Throttled:
-        state.release_question(asked)
-        return "later"
-    except MailRefused as error:
-        return end("failed", error.reason, status="claimed")
-    except OutcomeUnknown as error:
-        return end("unknown", str(error), status="claimed")
-    return end("sent", "", message, "claimed")
+    return send_once(
+        mail, doors.mailer, lambda: state.claim_question(asked, addresses, now), lambda: state.release_question(asked),
+        end,
+    )
