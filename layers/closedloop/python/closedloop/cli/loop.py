@@ -43,10 +43,9 @@ def apply(
     state, before = doors.state(), _checked(loop, document)
     change = "new" if before is None else "unchanged" if version_of(before) == version_of(loop) else "changed"
     told = changes(before, loop) if before is not None else ()
-    people: list[str] = []
-    if change != "unchanged":
-        people = list(state.people(doors.sites()[loop.sites[0]].list_name))
-    if not dry_run and change != "unchanged":
+    people = list(state.people(doors.sites()[loop.sites[0]].list_name))
+    if not dry_run:
+        # Also when nothing changed: whoever was interrupted here marks the rest by doing it again.
         state.put_loop(loop, clock.now(), version_of(before) if before is not None else "")
         with console.progress("people due for a decision", len(people)) as bar:
             for person in people:
