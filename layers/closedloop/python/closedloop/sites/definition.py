@@ -28,6 +28,10 @@ Origin = Annotated[str, written(
     r"^https?://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?$",
     "scheme and host in small letters, without a path, such as https://www.example.com",
 )]
+Domain = Annotated[str, written(
+    r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]$",
+    "a domain in small letters, such as example.co.jp", 253,
+)]
 Path = Annotated[str, written(r"^/[^\s?#]*$", "the path of pages, such as /products/pumps", 300)]
 Address = Annotated[str, written(
     r"^[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$",
@@ -227,6 +231,53 @@ class Points(Definition):
         return events
 
 
+Role = Literal["decision_maker", "influencer", "user", "buyer"]
+ROLES: tuple[Role, ...] = ("decision_maker", "influencer", "user", "buyer")
+
+
+class TitleRule(Definition):
+    """Persons whose title or department holds one of these words have this role at the company they buy for."""
+
+    words: tuple[Text, ...] = Field(min_length=1)
+    role: Role
+
+
+class Accounts(Definition):
+    """The companies that persons buy for: which are not customers, who of them must be touched, and who is who there.
+
+    Shapes: addresses of `own_domains` are our employees', of `competitor_domains` a competitor's; each counts for what
+    lies below it too. `titles` go before the rules that the product knows, and the first that fits counts. `roles` are
+    those that an account needs.
+    Units: `threshold` in points of a person's engagement: twice as many are the most that one person counts for, and
+    with a quarter of them somebody is part of the breadth.
+    """
+
+    own_domains: tuple[Domain, ...] = ()
+    competitor_domains: tuple[Domain, ...] = ()
+    roles: tuple[Role, ...] = Field(default=ROLES, min_length=1)
+    titles: tuple[TitleRule, ...] = ()
+    threshold: Annotated[Number, Field(gt=0, le=10_000)] = 10
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Accounts:
+        problems: list[tuple[Place, str]] = []
+        seen: dict[str, str] = {}
+        for name in ("own_domains", "competitor_domains"):
+            for place, domain in enumerate(getattr(self, name)):
+                if domain in seen:
+                    problems.append(((name, place), f"{domain} is listed twice, first under {seen[domain]}"))
+                seen.setdefault(domain, name)
+        problems.extend((("roles", place), f"{role} is named twice") for place, role in doubled(self.roles))
+        named: dict[str, Role] = {}
+        for place, rule in enumerate(self.titles):
+            for at, word in enumerate(rule.words):
+                other = named.setdefault(word, rule.role)
+                if other != rule.role:
+                    problems.append((("titles", place, "words", at), f"{word} means {other} already"))
+        refuse("accounts", problems)
+        return self
+
+
 class MailSender(Definition):
     """Who our mails come from, as the law of the receivers asks it to be shown."""
 
@@ -287,6 +338,7 @@ class Site(Definition):
     forms: dict[Name, Form] = Field(default_factory=dict)
     target_attributes: tuple[TargetAttribute, ...] = ()
     points: Points = Points()
+    accounts: Accounts = Accounts()
     mail_sender: MailSender | None = None
     webhooks: Webhooks = Webhooks()
 
