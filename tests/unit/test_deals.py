@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from closedloop.errors import BadShape
-from closedloop.events.deals import Standing, Word, fold_deal
+from closedloop.events.deals import Standing, Word, day_of, fold_deal, teller
 from closedloop.events.money import MOST_MINOR, minor_units
 from closedloop.profiles.profile import DealState
 
@@ -45,7 +45,7 @@ WORDS = some.lists(
             "Order Refunded", "Something Else",
         ]),
         amount_minor=some.none() | some.integers(0, 10**9), currency=some.sampled_from(["", "JPY", "USD"]),
-        open=some.booleans(),
+        open=some.booleans(), teller=some.sampled_from(["", "deal", "list books"]),
     ),
     max_size=10,
 )
@@ -99,6 +99,34 @@ def test_a_deal_is_as_its_words_leave_it(said: list[Word], state: str, amount: i
     deal = standing(*said)
     assert (deal.state, deal.amount_minor, deal.refunded_minor, deal.paid_minor) == (state, amount, refunded, paid)
     assert (deal.currency, deal.mixed) == ("JPY" if amount else "", False)
+
+
+def by(teller: str, said: Word, day: int = 0) -> Word:
+    return said._replace(event=f"{teller} {said.event}", teller=teller, day=(DAY + timedelta(days=day)).date())
+
+
+def test_a_payment_told_by_a_crm_and_again_by_a_list_is_one() -> None:
+    hook, books = by("deal", word(PAID, 9, 300)), by("list books", word(PAID, 0, 300))
+    assert standing(word(WON, 1, 900), hook, books).paid_minor == 300
+    # Told twice by one of them it is two, and another day or sum is another payment.
+    again = by("deal", word(PAID, 11, 300))
+    assert standing(word(WON, 1, 900), hook, again, books).paid_minor == 600
+    assert standing(word(WON, 1, 900), hook, by("list books", word(PAID, 0, 300), day=1)).paid_minor == 600
+    assert standing(word(WON, 1, 900), hook, by("list books", word(PAID, 0, 200))).paid_minor == 500
+
+
+def test_a_refund_told_by_a_crm_and_by_two_lists_is_one_whatever_its_name() -> None:
+    told = [
+        by("deal", word(REFUNDED, 9, 300)), by("beacon", word("Order Refunded", 3, 300)),
+        by("list books", word(REFUNDED, 0, 300)), by("list dealer", word(REFUNDED, 0, 300)),
+    ]
+    assert standing(word(WON, 1, 900), *told).refunded_minor == 300
+
+
+def test_the_day_of_a_payment_is_the_sites_own() -> None:
+    midnight = datetime(2026, 11, 1, 15, tzinfo=UTC)
+    assert day_of(midnight, "Asia/Tokyo") == day_of(midnight + timedelta(hours=23), "Asia/Tokyo") == date(2026, 11, 2)
+    assert (teller("deal", "x"), teller("list", "books")) == ("deal", "list books")
 
 
 def test_money_of_a_deal_that_nobody_told_is_no_deal() -> None:

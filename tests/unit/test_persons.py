@@ -104,15 +104,34 @@ def test_what_a_deal_does_later_is_whose_deal_it_is() -> None:
     assert owners(EVENTS)["northwind/beacon/d2"] == person_id(JANE)
 
 
+@given(st.permutations(range(4)))
+def test_a_deal_is_whole_its_last_buyers_and_no_longer_the_formers(order: list[int]) -> None:
+    said = [
+        an_event(name, Door.DEAL, type="track", name=kind, deal="D-7", ids=ids, at=minutes(at))
+        for name, kind, ids, at in (
+            ("d1", "Deal Opened", [JANE], 1), ("d2", "Deal Changed", [KEN], 2), ("d3", "Deal Won", [], 3),
+            ("d4", "Deal Paid", [JANE], 4),
+        )
+    ]
+    assert set(owners(said[place] for place in order).values()) == {person_id(KEN)}
+
+
+def test_what_a_browser_alone_says_of_a_deal_lies_with_the_browser() -> None:
+    named = an_event("f1", type="track", name="Form Submitted", visitor="jane-laptop", ids=[JANE], at=minutes(1))
+    order = an_event("o1", type="track", name="Order Completed", visitor="jane-laptop", deal="D-7", at=minutes(2))
+    won = an_event("d1", Door.DEAL, type="track", name="Deal Won", deal="D-7", ids=[KEN], at=minutes(3))
+    assert owners([named, order, won])[order.id] == person_id(JANE)
+
+
 def test_a_refund_is_the_buyers_whoever_handled_it() -> None:
     won = an_event("d1", Door.DEAL, type="track", name="Deal Won", deal="D-7", ids=[JANE], at=minutes(2))
     refunds = [
         an_event(name, Door.DEAL, type="track", name=kind, deal="D-7", ids=[KEN], at=minutes(at))
-        for name, kind, at in (("r1", "Deal Refunded", 1), ("r2", "Order Refunded", 3))
+        for name, kind, at in (("r1", "Deal Refunded", 1), ("r2", "Order Refunded", 3), ("p1", "Deal Paid", 5))
     ]
     lost = an_event("d2", Door.DEAL, type="track", name="Deal Lost", deal="D-7", at=minutes(4))
     assert set(owners([*refunds, won, lost]).values()) == {person_id(JANE)}
-    # Where nothing else names the buyer, a refund does.
+    # Where nothing else names the buyer, a refund or payment does.
     assert set(owners(refunds).values()) == {person_id(KEN)}
 
 

@@ -193,26 +193,30 @@ SAID = some.lists(some.tuples(
     some.sampled_from(["", "b1", "b2"]), some.lists(some.sampled_from(["email:a", "email:b", "user:c", "user:d"]),
                                                     max_size=2, unique=True),
     some.sampled_from(["", "d1", "d2"]), some.integers(0, 8), some.sampled_from(["beacon", "link"]),
+    some.sampled_from(["Deal Changed", "Deal Paid", "Order Refunded"]),
 ), max_size=14)
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(SAID)
-@example([("", [], "d1", 0, "beacon"), ("", ["email:a", "email:b"], "d1", 1, "beacon")])
 @example([
-    ("b1", ["email:a"], "", 0, "link"), ("b1", ["email:b"], "d1", 0, "beacon"), ("b1", ["email:a"], "d2", 3, "link"),
+    ("", [], "d1", 0, "beacon", "Deal Paid"), ("", ["email:a", "email:b"], "d1", 1, "beacon", "Deal Changed"),
+])
+@example([
+    ("b1", ["email:a"], "", 0, "link", "x"), ("b1", ["email:b"], "d1", 0, "beacon", "x"),
+    ("b1", ["email:a"], "d2", 3, "link", "x"),
 ])
 def test_the_lake_finds_the_same_persons_as_the_product(
-    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, list[str], str, int, str]]
+    tmp_path_factory: pytest.TempPathFactory, said: list[tuple[str, list[str], str, int, str, str]]
 ) -> None:
     events, rows = [], []
-    for n, (browser, ids, deal, hour, door) in enumerate(said):
+    for n, (browser, ids, deal, hour, door, name) in enumerate(said):
         at = DAY + timedelta(hours=hour)
         rows.append(an_event(
-            f"e{n}", "x", at=at, ids=ids, door=door, visitor=f"v:demo:{browser}" if browser else "",
+            f"e{n}", name, at=at, ids=ids, door=door, visitor=f"v:demo:{browser}" if browser else "",
             deal=f"deal:demo:{deal}" if deal else "",
         ))
-        events.append(Event(f"e{n}", "demo", EventType.TRACK, "x", browser or None, tuple(ids), deal or None, at, at,
+        events.append(Event(f"e{n}", "demo", EventType.TRACK, name, browser or None, tuple(ids), deal or None, at, at,
                             Door(door), "pk", {}, {}, {}))
     persons = Persons([link for event in events for link in links_of(event)],
                       sorted({one for event in events for one in event.identifiers}))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import NamedTuple
+from zoneinfo import ZoneInfo
 
 from closedloop.events import event as names
+from closedloop.events.event import Door, Event
 
 OPENED, CHANGED, WON, LOST = "opened", "changed", "won", "lost"
 # What an event says of a deal: a step of its own, or money that came in or went back.
@@ -16,13 +19,16 @@ STEPS = {
     names.ORDER_COMPLETED: WON, names.ORDER_UPDATED: CHANGED, names.ORDER_CANCELLED: LOST,
 }
 REFUNDS = frozenset((names.DEAL_REFUNDED, names.ORDER_REFUNDED))
+# Whoever these name may only have handled the money.
+HANDLED = REFUNDS | {names.DEAL_PAID}
 
 
 class Word(NamedTuple):
     """One thing said of a deal.
 
     Shapes: `event` is the event's id, which settles ties of time; `amount_minor` is None and `currency` empty where
-    none was named; `open` is true where the CRM's own stage says that the deal is open now.
+    none was named; `open` is true where the CRM's own stage says that the deal is open now; `teller` is the door or
+    list that said it, and `day` the site's own day of it.
     """
 
     at: datetime
@@ -31,6 +37,29 @@ class Word(NamedTuple):
     amount_minor: int | None = None
     currency: str = ""
     open: bool = False
+    teller: str = ""
+    day: date = date.min
+
+
+def word_of(event: Event, time_zone: str) -> Word:
+    """What an event says of its deal."""
+    told = event.properties
+    amount = told.get("amount_minor")
+    return Word(
+        event.occurred_at, event.id, event.name, amount if isinstance(amount, int) else None,
+        str(told.get("currency") or ""), told.get("stage_is_open") is True, teller(event.door, told.get("list")),
+        day_of(event.occurred_at, time_zone),
+    )
+
+
+def teller(door: str, of_list: object) -> str:
+    """Who says something of a deal: a door, and of lists which one."""
+    return f"{door} {of_list}" if door == Door.LIST else door
+
+
+def day_of(at: datetime, time_zone: str) -> date:
+    """The day of a moment where the site keeps its books."""
+    return at.astimezone(ZoneInfo(time_zone)).date()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +88,8 @@ def fold_deal(said: Iterable[Word]) -> Standing | None:
 
     The last word on winning and losing counts, and the last sum named with its currency. What was won stays won until
     it is lost or the CRM's stage says that it is open again: a late message about the opening takes nothing back. A
-    refund without a sum gives back everything, and counts even when its sender's clock puts it before the sale.
+    refund without a sum gives back everything, and counts even when its sender's clock puts it before the sale. One sum
+    that a CRM and a list tell of one day is one payment or refund; told twice by one of them, it is two.
     """
     words = sorted(set(said), key=lambda word: (word.at, word.event))
     steps = [word for word in words if word.name in STEPS]
@@ -91,7 +121,11 @@ def fold_deal(said: Iterable[Word]) -> Standing | None:
 
 def _sum(words: Iterable[Word], of: Iterable[str], currency: str, *, otherwise: int) -> int:
     """What these words come to in one currency, as none is taken off another; `otherwise` where no sum was named."""
-    return sum(
-        otherwise if word.amount_minor is None else word.amount_minor
+    told = Counter(
+        (word.teller, word.day, otherwise if word.amount_minor is None else word.amount_minor)
         for word in words if word.name in of and (not currency or word.currency in ("", currency))
     )
+    times: dict[tuple[date, int], int] = {}
+    for (_, day, amount), count in told.items():
+        times[day, amount] = max(count, times.get((day, amount), 0))
+    return sum(amount * count for (_, amount), count in times.items())

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
-from closedloop.events.deals import REFUNDS
+from closedloop.events.deals import HANDLED
 from closedloop.events.event import ROW_RETRACTED, Door, Event
 from closedloop.events.identifiers import is_strong
 
 
 class EvidenceKind(StrEnum):
     """How we know: somebody was named (told), a browser opened a link mailed to an address (click), or a deal's refund
-    names somebody (refund), who may only have handled it."""
+    or payment names somebody (refund), who may only have handled it."""
 
     TOLD = "told"
     CLICK = "click"
@@ -51,7 +51,7 @@ def links_of(event: Event) -> list[Link]:
                 continue
             if both_strong and _kind_of(node) == _kind_of(strong):
                 continue
-            refund = event.name in REFUNDS and node.startswith("deal:")
+            refund = event.name in HANDLED and node.startswith("deal:")
             links.append(Link(node, strong, EvidenceKind.REFUND if refund else kind, event.occurred_at, event.id))
     return links
 

@@ -2,8 +2,9 @@
 
 Strong nodes that were named together are one person. A browser belongs to whoever named themselves on it; when
 several did, each event belongs to the one who did so last before it, or first after it, so a shared browser glues
-nobody. A click on a mailed link counts only on browsers where nobody named themselves: a forwarded mail is no proof. In
-the same way whoever a refund names has the deal only where nothing else names its buyer.
+nobody. A click on a mailed link counts only on browsers where nobody named themselves: a forwarded mail is no proof. A
+deal is whole its last buyer's, whoever it was before; whom a payment or refund names has it only where nothing else
+names a buyer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from closedloop.events.deals import REFUNDS
 from closedloop.events.event import Event
 from closedloop.events.identifiers import deal_node, is_strong
 from closedloop.identity.evidence import EvidenceKind, Link
@@ -85,21 +85,24 @@ class Persons:
         return self._nodes
 
     def owner(self, node: str, at: datetime) -> str | None:
-        """Whose a node was at a moment; nothing while nobody is known."""
+        """Whose a node was at a moment, of a deal whose it is in the end; nothing while nobody is known."""
         if node in self._person:
             return self._person[node]
         moments = self._moments.get(node)
         if not moments:
             return None
+        if node.startswith("deal:"):
+            return moments[-1][1]
         place = bisect_right(moments, at, key=lambda moment: moment[0])
         return moments[max(place - 1, 0)][1]
 
     def owner_of(self, event: Event) -> str | None:
         """Who did what an event tells: whoever it names itself, else whoever had the browser or deal then.
 
-        A refund is the buyer's, whoever handled it.
+        What is said of a deal is the buyer's, whoever handled it or was to buy before; but what a browser alone says of
+        it lies with the browser.
         """
-        if event.deal and event.name in REFUNDS:
+        if event.deal and (event.identifiers or not event.visitor):
             buyer = self.owner(deal_node(event.site, event.deal), event.occurred_at)
             if buyer is not None:
                 return buyer

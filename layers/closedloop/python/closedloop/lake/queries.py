@@ -23,6 +23,7 @@ from closedloop.attribution.journeys import LOOKBACK
 from closedloop.events import event as names
 from closedloop.events.agents import Grade
 from closedloop.events.behaviour import MAIL_DOORS, Act, behaviour, mail_of
+from closedloop.events.deals import day_of, teller
 from closedloop.lake import layout
 from closedloop.loops.definition import Loop
 from closedloop.reports import facts as f
@@ -64,6 +65,7 @@ SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') 
        coalesce(grade_reason, '') AS grade_reason,
        amount_minor, coalesce(currency, '') AS currency,
        coalesce(json_extract_string(properties, '$.stage_is_open') = 'true', false) AS deal_is_open,
+       coalesce(json_extract_string(properties, '$.list'), '') AS of_list,
        coalesce(json_extract_string(properties, '$.form'), '') AS form,
        coalesce(json_extract_string(properties, '$.campaign'), '') AS told_campaign,
        coalesce(json_extract_string(properties, '$.loop'), '') AS of_loop,
@@ -185,8 +187,9 @@ def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], 
     lake.keep("acts", "acts")
 
     deals = tuple(fold_deals(
-        DealFact(deal, site, name, person, _utc(at), amount, currency, id_, is_open)
-        for deal, site, name, person, at, amount, currency, id_, is_open in lake.ask("deal_facts")
+        DealFact(deal, site, name, person, _utc(at), amount, currency, id_, is_open, teller(door, of_list),
+                 day_of(_utc(at), sites.get(site, loop).time_zone))
+        for deal, site, name, person, at, amount, currency, id_, is_open, door, of_list in lake.ask("deal_facts")
     ))
     seen = window(loop, as_of)
     won = [deal for deal in deals if seen.holds(deal.won_at)]

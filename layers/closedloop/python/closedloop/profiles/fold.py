@@ -5,24 +5,21 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
 from itertools import groupby, islice
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import msgspec
 
 from closedloop.events import event as names
 from closedloop.events.agents import Evidence, Grade
 from closedloop.events.behaviour import graded
-from closedloop.events.deals import Word, fold_deal
+from closedloop.events.deals import Word, fold_deal, word_of
 from closedloop.events.event import Door, Event, EventType, distinct
 from closedloop.events.sources import source_of
 from closedloop.events.times import iso
 from closedloop.identity.persons import anchor_of, person_id
 from closedloop.profiles.fit import fit_of
-from closedloop.profiles.interest import weight
+from closedloop.profiles.points import Line, earned, ignored, is_page, path_of, shown_in_vain
 from closedloop.profiles.profile import DealState, Profile, Seen
 from closedloop.sites.definition import MARKETING, Site
 
@@ -34,8 +31,6 @@ ATTRIBUTES = 100
 DEALS = 200
 REASONS = 10
 MOST_BYTES = 80_000
-SESSION = timedelta(minutes=30)
-EVIDENCE = {Grade.HUMAN: 1.0, Grade.LIKELY: 0.5, Grade.MACHINE: 0.0}
 SUPPRESSING = {
     names.EMAIL_UNSUBSCRIBED: "unsubscribed",
     names.EMAIL_COMPLAINED: "complained",
@@ -43,20 +38,6 @@ SUPPRESSING = {
 }
 INTERNAL = "internal"
 Kept = TypeVar("Kept")
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One line of a person's ledger: what an event added, in words.
-
-    Units: `points` before fading; `adds` in millionths as of the landmark (see interest.py).
-    """
-
-    at: datetime
-    what: str
-    topic: str
-    points: float
-    adds: int
 
 
 def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site]) -> Profile | None:
@@ -78,7 +59,8 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
     ]
     interest: dict[str, int] = {}
     engagement = 0
-    for line in _lines(judged, sites):
+    lines = list(earned(judged, sites))
+    for line in lines:
         if line.topic:
             interest[line.topic] = interest.get(line.topic, 0) + line.adds
         else:
@@ -96,10 +78,10 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         fit=max(fit_of(attributes, sites[name]) for name in sorted({event.site for event in facts})),
         attributes=attributes,
         visited=_newest(
-            _seen((_path(e), e) for e in alive if e.type in (EventType.PAGE, EventType.SCREEN) and _path(e))
+            _seen((path, e) for e in alive if is_page(e) and (path := path_of(e)))
         ),
         did=_newest(_seen((e.name, e) for e in alive if e.type is EventType.TRACK)),
-        deals=_deals(facts),
+        deals=_deals(facts, sites),
         first_source=next(_arrivals(alive, sites), {}),
         last_source=next(_arrivals(reversed(alive), sites), {}),
         active_days=len(
@@ -108,13 +90,19 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         suppressed=_suppressed(facts),
         consent=_consent(facts),
         machine=_machine(judged),
+        ignored=ignored(shown_in_vain(judged, lines, sites), facts),
     )
 
 
 def ledger(events: Iterable[Event], sites: Mapping[str, Site]) -> list[Line]:
-    """Every line that made the person's interest and engagement, in order of time; they sum to the profile."""
+    """Every line that made the person's interest and engagement, in order of time, and then what was shown in vain.
+
+    Shapes: they sum to the profile, topic by topic; an empty topic is engagement.
+    """
     facts = [event for event in distinct(events) if event.site in sites]
-    return list(_lines(_judged(facts, sites), sites))
+    judged = _judged(facts, sites)
+    lines = list(earned(judged, sites))
+    return lines + shown_in_vain(judged, lines, sites)
 
 
 def _judged(facts: list[Event], sites: Mapping[str, Site]) -> list[tuple[Event, Evidence]]:
@@ -125,61 +113,6 @@ def _machine(judged: Iterable[tuple[Event, Evidence]]) -> dict[str, int]:
     """How many events a machine made in this person's name, by the reason why we say so."""
     reasons = Counter(evidence.reason for _, evidence in judged if evidence.grade is Grade.MACHINE)
     return dict(sorted(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:REASONS]))
-
-
-def _lines(judged: list[tuple[Event, Evidence]], sites: Mapping[str, Site]) -> Iterator[Line]:
-    """What each event adds to interest and to engagement.
-
-    The k-th page of a topic in one session counts 1/k, so that reloading is no interest.
-    """
-    sessions: dict[tuple[str, str], tuple[datetime, int]] = {}
-    for event, evidence in judged:
-        site = sites[event.site]
-        points = _points(event, site) * EVIDENCE[evidence.grade]
-        if not points:
-            continue
-        topic, what = _topic(event, site), event.name or _path(event) or event.type.value
-        if event.type in (EventType.PAGE, EventType.SCREEN):
-            key = (event.visitor or event.id, topic)
-            last, count = sessions.get(key, (event.occurred_at, 0))
-            count = count + 1 if event.occurred_at - last <= SESSION else 1
-            sessions[key] = (event.occurred_at, count)
-            points /= count
-            what = _path(event) or what
-        if topic:
-            yield Line(event.occurred_at, what, topic, points, weight(points, event.occurred_at))
-        yield Line(event.occurred_at, what, "", points, weight(points, event.occurred_at))
-
-
-def _points(event: Event, site: Site) -> float:
-    points = site.points
-    if event.type in (EventType.PAGE, EventType.SCREEN):
-        return points.page
-    if event.type is not EventType.TRACK:
-        return 0
-    if event.name in points.events:
-        return points.events[event.name]
-    # What others did to the person (a mail delivered, a deal booked) is no engagement of theirs.
-    return {names.FORM_SUBMITTED: points.form, names.EMAIL_CLICKED: points.click}.get(event.name, 0)
-
-
-def _topic(event: Event, site: Site) -> str:
-    stated = event.context.get("topic") or event.properties.get("topic")
-    if isinstance(stated, str) and stated:
-        return stated[:40]
-    return site.topic_of(_path(event)) or ""
-
-
-def _path(event: Event) -> str:
-    page = event.context.get("page")
-    if not isinstance(page, Mapping):
-        return ""
-    try:
-        path = page.get("path") or urlsplit(str(page.get("url") or "")).path
-    except ValueError:
-        # An address such as https://[ is none.
-        return ""
-    return str(path)[:300]
 
 
 def _arrivals(events: Iterable[Event], sites: Mapping[str, Site]) -> Iterator[dict[str, str]]:
@@ -238,17 +171,12 @@ def _within(items: Iterable[tuple[str, Kept]], most: int) -> dict[str, Kept]:
     return dict(sorted(kept.items()))
 
 
-def _deals(events: Iterable[Event]) -> dict[str, DealState]:
+def _deals(events: Iterable[Event], sites: Mapping[str, Site]) -> dict[str, DealState]:
     """Each deal as its words leave it, by site and id: two sites of a group may give one id to two deals."""
     said: dict[str, list[Word]] = {}
     for event in events:
         if event.deal is not None:
-            told = event.properties
-            amount = told.get("amount_minor")
-            said.setdefault(f"{event.site}/{event.deal}", []).append(Word(
-                event.occurred_at, event.id, event.name, amount if isinstance(amount, int) else None,
-                str(told.get("currency") or ""), told.get("stage_is_open") is True,
-            ))
+            said.setdefault(f"{event.site}/{event.deal}", []).append(word_of(event, sites[event.site].time_zone))
     deals = {
         name: DealState(
             deal.state, deal.amount_minor, deal.currency, iso(deal.at), deal.refunded_minor, deal.paid_minor, deal.mixed

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
 from closedloop.events.deals import STEPS, Word, fold_deal
 
 
 @dataclass(frozen=True, slots=True)
 class DealFact:
-    """One thing said of a deal; `amount_minor` is None where no sum was named, `open` as in `Word`."""
+    """One thing said of a deal; `amount_minor` is None where no sum was named, `open`, `teller`, `day` as in `Word`."""
 
     deal: str
     site: str
@@ -22,6 +22,8 @@ class DealFact:
     currency: str
     event: str
     open: bool = False
+    teller: str = ""
+    day: date = date.min
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,9 @@ def fold_deals(facts: Iterable[DealFact]) -> list[Deal]:
 
 
 def _fold(site: str, name: str, said: list[DealFact]) -> Deal | None:
-    stands = fold_deal(Word(f.at, f.event, f.name, f.amount_minor, f.currency, f.open) for f in said)
+    stands = fold_deal(
+        Word(f.at, f.event, f.name, f.amount_minor, f.currency, f.open, f.teller, f.day) for f in said
+    )
     if stands is None:
         return None
     named = [fact for fact in sorted(said, key=lambda fact: (fact.at, fact.event)) if fact.person]

@@ -1,9 +1,9 @@
--- Who did what, on which local day? Whoever the event names, else whoever had the browser or the deal then.
+-- Who did what, on which local day? The deal's buyer, else whoever the event names, else whoever had the browser then.
 SELECT e.id, e.site, e.door, e.type, e.name, e.visitor, e.known_id, e.deal, e.occurred_at, e.received_at, e.late,
-       e.channel, e.medium, e.source, e.utm_campaign, e.grade, e.amount_minor, e.currency, e.deal_is_open, e.form, e.told_campaign,
-       e.of_loop, e.cost_day, e.traits, d.day, d.week,
-       coalesce(named.person, browser.person, buyer.person, '') AS person,
-       coalesce(named.person, browser.person, buyer.person, e.visitor) AS subject,
+       e.channel, e.medium, e.source, e.utm_campaign, e.grade, e.amount_minor, e.currency, e.deal_is_open, e.of_list,
+       e.form, e.told_campaign, e.of_loop, e.cost_day, e.traits, d.day, d.week,
+       coalesce(told.person, named.person, browser.person, buyer.person, '') AS person,
+       coalesce(told.person, named.person, browser.person, buyer.person, e.visitor) AS subject,
        CASE WHEN e.grade <> 'machine' AND p.name IS NULL AND NOT (e.door = 'list' AND e.type = 'identify')
             THEN 1 ELSE 0 END AS active,
        CASE WHEN e.grade <> 'machine' AND e.type IN ('page', 'screen') THEN 1 ELSE 0 END AS viewed
@@ -13,5 +13,5 @@ LEFT JOIN passive_names p ON p.name = e.name
 LEFT JOIN person_map named ON named.node = e.known_id
 LEFT JOIN person_map browser
   ON browser.node = e.visitor AND e.occurred_at >= browser.since AND e.occurred_at < browser.until
-LEFT JOIN person_map buyer
-  ON buyer.node = e.deal AND e.occurred_at >= buyer.since AND e.occurred_at < buyer.until
+LEFT JOIN person_map buyer ON buyer.node = e.deal
+LEFT JOIN person_map told ON told.node = e.deal AND (e.known_id <> '' OR e.visitor = '')

@@ -1,5 +1,6 @@
 -- What is said of each deal, oldest first?
-SELECT c.deal, c.site, c.name, c.person, c.occurred_at, c.amount_minor, c.currency, c.id, c.deal_is_open
+SELECT c.deal, c.site, c.name, c.person, c.occurred_at, c.amount_minor, c.currency, c.id, c.deal_is_open,
+       c.door, c.of_list
 FROM acts c
 CROSS JOIN asked a
 WHERE c.deal <> '' AND c.occurred_at <= a.as_of

@@ -13,8 +13,8 @@ WITH delivered AS (
   GROUP BY retracts
 )
 SELECT id, site, door, type, name, visitor, known_id, ids_text, deal, occurred_at, received_at, late, channel, medium,
-       source, utm_campaign, grade, grade_reason, amount_minor, currency, deal_is_open, form, told_campaign, of_loop,
-       message_id, link, hidden, cost_day, traits
+       source, utm_campaign, grade, grade_reason, amount_minor, currency, deal_is_open, of_list, form, told_campaign,
+       of_loop, message_id, link, hidden, cost_day, traits
 FROM (
   SELECT d.*, row_number() OVER (PARTITION BY d.id ORDER BY d.received_at, d.packet) AS copy
   FROM delivered d

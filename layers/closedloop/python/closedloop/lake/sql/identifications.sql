@@ -2,7 +2,7 @@
 WITH told AS (
   SELECT id, site, visitor, ids_text, deal, occurred_at,
          CASE WHEN door = 'link' THEN 'click' ELSE 'told' END AS kind,
-         deal <> '' AND name IN ('Deal Refunded', 'Order Refunded') AS of_refund
+         deal <> '' AND name IN ('Deal Refunded', 'Order Refunded', 'Deal Paid') AS of_refund
   FROM events
   WHERE ids_text <> ''
 ), placed AS (
