@@ -13,7 +13,7 @@ import msgspec
 from closedloop.events.times import iso
 from closedloop.loops.definition import Condition, Gate
 from closedloop.profiles.fit import is_one_of
-from closedloop.profiles.interest import share, shown
+from closedloop.profiles.interest import remaining, share, shown
 from closedloop.profiles.profile import Asked, Seen
 
 
@@ -79,9 +79,10 @@ def _single(condition: Condition, profile: Asked, now: datetime) -> Answer:
     # Scores are held against what is asked for as they are shown, so that an explanation never contradicts itself,
     # and a form that is worth 10 points passes a gate that asks for 10, although every score has faded a little.
     if (interest := condition.interest) is not None:
-        points = shown(profile.interest.get(interest.topic, 0), now)
-        part = round(share(profile.interest, interest.topic), 3)
-        question = _cares(interest.topic, interest.at_least, interest.share)
+        topic = interest.topic
+        points = remaining(profile.interest.get(topic, 0), profile.ignored.get(topic), now)
+        part = round(share(profile.interest, topic), 3)
+        question = _cares(topic, interest.at_least, interest.share)
         return Answer(
             points >= interest.at_least and part >= interest.share, question, f"{points:.2f}, {part:.1%} of all",
             HoldKind.INTEREST,

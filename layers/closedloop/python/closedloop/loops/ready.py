@@ -13,7 +13,7 @@ from closedloop.loops.decide import SALT, Position, digest_of
 from closedloop.loops.definition import Condition, Gate, Loop
 from closedloop.loops.experiments import Arm, arm, draw
 from closedloop.loops.gates import NAMED_FIRST, HoldKind, Outcome, has_deal, is_wanted, since, times_in
-from closedloop.profiles.interest import least_total, share
+from closedloop.profiles.interest import least_total, remaining, share
 from closedloop.profiles.profile import Asked
 
 # An answer in one number: above zero it holds, below it does not; the number is the place of what it is about among the
@@ -112,7 +112,8 @@ def _not(part: Question) -> Question:
 
 def _single(condition: Condition, now: datetime) -> Question:
     if (interest := condition.interest) is not None:
-        topic, least, part = interest.topic, least_total(interest.at_least, now), interest.share
+        topic, points, part = interest.topic, interest.at_least, interest.share
+        least = least_total(points, now)
 
         def cares(person: Asked) -> int:
             totals = person.interest
@@ -125,6 +126,8 @@ def _single(condition: Condition, now: datetime) -> Question:
         return lambda person: INTEREST if person.engagement >= least_engaged else -INTEREST
     if condition.fit is not None:
         least_fit = condition.fit.at_least
+            if enough and topic in person.ignored:
+                enough = remaining(totals.get(topic, 0), person.ignored[topic], now) >= points
         return lambda person: FIT if person.fit >= least_fit else -FIT
     if (visited := condition.visited) is not None:
         path, visits, in_days = visited.path, visited.times, since(visited.within_days, now)

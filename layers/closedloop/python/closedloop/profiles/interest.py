@@ -1,5 +1,7 @@
 """Interest that fades: forward decay as exact integer sums, readable at any time without folding again.
 
+What was shown to somebody in vain has sums of its own, which fade more slowly; reading takes them off.
+
 Source: G. Cormode, V. Shkapenyuk, D. Srivastava, B. Xu, Forward Decay, ICDE 2009.
 """
 
@@ -10,10 +12,31 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 
+import msgspec
+
+from closedloop.events.times import iso
+
 LANDMARK = datetime(2026, 1, 1, tzinfo=UTC)
 HALF_LIFE = timedelta(days=30)
+IGNORED_HALF_LIFE = timedelta(days=180)
 SCALE = 1_000_000
 MOST_HALVES = 900.0
+
+
+class Ignored(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """What somebody was shown of a topic without a reaction: what is settled, and what a later reaction may still undo.
+
+    Shapes: `waiting` are the moments, as ISO texts, at which more will count, each with what it adds.
+    Units: millionths of a point as of the landmark, fading by `IGNORED_HALF_LIFE`.
+    """
+
+    settled: int
+    waiting: tuple[tuple[str, int], ...] = ()
+
+    def total(self, at: datetime) -> int:
+        """What counts at a moment."""
+        now = iso(at)
+        return self.settled + sum(adds for due, adds in self.waiting if due <= now)
 
 
 def weight(points: float, at: datetime, landmark: datetime = LANDMARK, half_life: timedelta = HALF_LIFE) -> int:
@@ -43,6 +66,19 @@ def _worth(at: datetime, landmark: datetime, half_life: timedelta) -> float:
 def shown(total: int, at: datetime) -> float:
     """What a sum is worth at a moment as it is shown and held against what is asked for: in hundredths of a point."""
     return round(score(total, at), 2)
+
+
+def remaining(total: int, ignored: Ignored | None, at: datetime) -> float:
+    """How much somebody cares about a topic at a moment, in hundredths of a point: earned, less shown in vain.
+
+    Shapes: never less than nothing.
+    """
+    return shown(total, at) if ignored is None else max(0.0, balance(total, ignored.total(at), at))
+
+
+def balance(earned: int, lost: int, at: datetime) -> float:
+    """What two sums leave of each other at a moment, in hundredths of a point; it may be less than nothing."""
+    return round(score(earned, at) - score(lost, at, half_life=IGNORED_HALF_LIFE), 2)
 
 
 def least_total(points: float, at: datetime) -> int:
@@ -76,6 +112,6 @@ def falls_below(
 
 
 def share(totals: Mapping[str, int], topic: str) -> float:
-    """What part of all interest one topic has, from 0 to 1; the same at every moment, as all fade alike."""
+    """What part of all that was earned one topic has, from 0 to 1; the same at every moment, as all fade alike."""
     everything = sum(totals.values())
     return totals.get(topic, 0) / everything if everything else 0.0

@@ -4,7 +4,8 @@ It is kept in two parts, so that a sweep over everybody reads no more than gates
 
 | part | what                                                                                                      |
 |------|-----------------------------------------------------------------------------------------------------------|
-| told | a list in JSON: person, group, nodes, interest, engagement, fit, attributes, deals, and what was done     |
+| told | a list in JSON: person, group, nodes, interest, engagement, fit, attributes, deals, what was done, and what |
+|      | was shown in vain, if anything was                                                                        |
 | more | an object in JSON of all else, the pages visited among it; packed by zlib                                 |
 
 What was done and visited is one text each: how often, then the moments kept. Of a moment only what differs from the one
@@ -24,6 +25,7 @@ import msgspec
 
 from closedloop.errors import BadShape
 from closedloop.events.times import parse
+from closedloop.profiles.interest import Ignored
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
@@ -77,6 +79,8 @@ class Asked(Protocol):
     @property
     def interest(self) -> Mapping[str, int]: ...
     @property
+    def ignored(self) -> Mapping[str, Ignored]: ...
+    @property
     def engagement(self) -> int: ...
     @property
     def fit(self) -> int: ...
@@ -91,9 +95,10 @@ class Asked(Protocol):
 class Profile:
     """What the events say of a person now.
 
-    Shapes: `interest` and `engagement` are forward-decay sums (see interest.py); `attributes` never hold contact
-    data; `suppressed` is the reason why this person gets no mail, empty when they may; `machine` counts the events that
-    a machine made, by the reason of their grade.
+    Shapes: `interest` and `engagement` are forward-decay sums, and `ignored` what to take off interest when it is read
+    (see interest.py); `prize_at` is when somebody first took a prize who never did anything else; `attributes` never
+    hold contact data; `suppressed` is the reason why this person gets no mail, empty when they may; `machine` counts
+    the events that a machine made, by the reason of their grade.
     Units: `fit` from 0 to 100; times are ISO texts in UTC.
     """
 
@@ -116,6 +121,8 @@ class Profile:
     suppressed: str = ""
     consent: Mapping[str, str] = field(default_factory=dict)
     machine: Mapping[str, int] = field(default_factory=dict)
+    ignored: Mapping[str, Ignored] = field(default_factory=dict)
+    prize_at: str = ""
 
     @property
     def anchor(self) -> str:
@@ -147,7 +154,8 @@ class Profile:
         did, visited = ({key: _seen_text(seen) for key, seen in part.items()} for part in (self.did, self.visited))
         told = [getattr(self, name) for name in _TOLD]
         more = {name: value for name in _MORE if (value := getattr(self, name)) or name in _ALWAYS}
-        return _as_json([*told, deals, did]), _as_json(more | ({"visited": visited} if visited else {}))
+        ignored = [self.ignored] if self.ignored else []
+        return _as_json([*told, deals, did, *ignored]), _as_json(more | ({"visited": visited} if visited else {}))
 
     @property
     def last(self) -> datetime:
@@ -155,12 +163,14 @@ class Profile:
 
 
 _TOLD = ("person", "group", "nodes", "interest", "engagement", "fit", "attributes")
-_MORE = tuple(each.name for each in fields(Profile) if each.name not in {*_TOLD, "deals", "did", "visited"})
+_MORE = tuple(each.name for each in fields(Profile) if each.name not in {*_TOLD, "deals", "did", "visited", "ignored"})
 _ALWAYS = frozenset(
     each.name for each in fields(Profile) if each.default is MISSING and each.default_factory is MISSING
 )
 _RAW = -zlib.MAX_WBITS
-_as_json = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+_as_json = json.JSONEncoder(
+    ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=msgspec.to_builtins
+).encode
 # Where a moment may be cut: before its seconds, its minutes, its hour.
 _CUTS = (17, 14, 11)
 _UNREADABLE = (ValueError, TypeError, AttributeError, zlib.error)
@@ -203,6 +213,7 @@ class _Told(msgspec.Struct, array_like=True, frozen=True, gc=False):
     attributes: dict[str, Any]
     deals: dict[str, list[Any]]
     did: msgspec.Raw
+    ignored: dict[str, Ignored] = {}
 
 
 class _Visited(msgspec.Struct, frozen=True, gc=False):
@@ -227,6 +238,7 @@ def profile_from(stored: Stored) -> Profile:
         return Profile(
             person=told.person, group=told.group, nodes=tuple(told.nodes), interest=told.interest,
             engagement=told.engagement, fit=told.fit, attributes=told.attributes,
+            ignored=told.ignored,
             deals={name: DealState(*words) for name, words in told.deals.items()},
             did={key: _seen(text) for key, text in _did(told.did).items()},
             visited={key: _seen(text) for key, text in more.get("visited", _NOTHING).items()},
@@ -245,7 +257,7 @@ class Excerpt:
 
     __slots__ = (
         "_deals", "_did", "_more", "_raw", "_visited",
-        "attributes", "engagement", "fit", "group", "interest", "nodes", "person",
+        "attributes", "engagement", "fit", "group", "ignored", "interest", "nodes", "person",
     )
 
     def __init__(self, stored: Stored) -> None:
@@ -258,6 +270,7 @@ class Excerpt:
         self.group = told.group
         self.nodes = told.nodes
         self.interest: Mapping[str, int] = told.interest
+        self.ignored: Mapping[str, Ignored] = told.ignored
         self.engagement = told.engagement
         self.fit = told.fit
         self.attributes: Mapping[str, Any] = told.attributes

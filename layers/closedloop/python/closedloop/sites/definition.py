@@ -216,13 +216,21 @@ EventPoints = Annotated[int, Field(strict=True, ge=0, le=1000)]
 
 
 class Points(Definition):
-    """How much one event says about interest and engagement, before it fades."""
+    """How much one event says about interest and engagement, before it fades.
+
+    Shapes: `ignored_mail` is taken off a topic's interest when nothing about the topic followed a delivered mail in
+    `ignored_after_days`; `bounce` is when a visit was one page of it, read for less than `bounce_below_seconds`.
+    """
 
     page: EventPoints = 1
     form: EventPoints = 10
     click: EventPoints = 5
     events: dict[Text, EventPoints] = Field(default_factory=dict)
 
+    ignored_mail: EventPoints = 1
+    ignored_after_days: Annotated[int, Field(strict=True, ge=1, le=90)] = 7
+    bounce: EventPoints = 1
+    bounce_below_seconds: Annotated[int, Field(strict=True, ge=1, le=60)] = 10
     @field_validator("events")
     @classmethod
     def _opens_earn_nothing(cls, events: dict[str, int]) -> dict[str, int]:
