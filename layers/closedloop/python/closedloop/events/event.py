@@ -32,6 +32,7 @@ class Door(StrEnum):
     LINK = "link"
     IMPORT = "import"
     LIST = "list"
+    OPERATOR = "operator"
 
 
 # Names that we give to facts; the rest are the sites' own.
@@ -59,6 +60,13 @@ ORDERS = frozenset((ORDER_COMPLETED, ORDER_UPDATED, ORDER_CANCELLED, ORDER_REFUN
 COST_REPORTED = "Campaign Cost Reported"
 # A row of a list was corrected, or its import undone: the event that `retracts` names stands no longer.
 ROW_RETRACTED = "List Row Retracted"
+# Somebody of the company decided who is whom, or took that back; `retracts` names what stands no longer.
+PERSONS_MERGED = "Persons Merged"
+PERSONS_SPLIT = "Persons Split"
+DECISION_UNDONE = "Decision Undone"
+# An operator decided that an address gets no mail, or took that back.
+MAIL_SUPPRESSED = "Mail Suppressed"
+MAIL_ALLOWED = "Mail Allowed"
 CONSENT_CONFIRMED = "Consent Confirmed"
 # A consent that the address still has to confirm by the mail that we sent there.
 UNCONFIRMED = "unconfirmed"

@@ -41,6 +41,7 @@ PASSIVE = (
     names.EMAIL_UNSUBSCRIBED, names.DEAL_OPENED, names.DEAL_CHANGED, names.DEAL_WON, names.DEAL_LOST, names.DEAL_PAID,
     names.DEAL_REFUNDED, names.ORDER_UPDATED, names.ORDER_CANCELLED, names.ORDER_REFUNDED, names.COST_REPORTED,
 )
+    names.MAIL_SUPPRESSED, names.MAIL_ALLOWED,
 
 _EVENT_COLUMNS = {
     **dict.fromkeys((

@@ -24,7 +24,7 @@ from closedloop.loops.policies import may_mail_at
 from closedloop.loops.questions import Writes, perform_question
 from closedloop.loops.ready import Ready
 from closedloop.profiles.profile import Excerpt, Profile
-from closedloop.sites.definition import Site
+from closedloop.sites.definition import MARKETING, Site
 
 if TYPE_CHECKING:
     from closedloop.lake.runs import RunFiles
@@ -202,9 +202,11 @@ def _perform(
         return end("failed", "no address is held")
     if profile.suppressed:
         return end("failed", f"suppressed: {profile.suppressed}")
-    if profile.consent.get("marketing") == "denied":
+    loop = doors.loops.get(action.loop)
+    consent = profile.consent_to(MARKETING, loop.sites[0] if loop else "")
+    if consent == "denied":
         return end("failed", "marketing was refused")
-    if profile.consent.get("marketing") == UNCONFIRMED:
+    if consent == UNCONFIRMED:
         if now > action.at + OPEN_FOR:
             return end("failed", "marketing was never confirmed")
         # A confirmation makes the person due at once; until then nothing is to be tried.
@@ -213,7 +215,6 @@ def _perform(
     reason = state.suppressed(addresses)
     if reason:
         return end("failed", f"suppressed: {reason}")
-    loop = doors.loops.get(action.loop)
     campaign = next((c for c in loop.campaigns if c.name == action.campaign), None) if loop else None
     site = next((doors.sites[name] for name in loop.sites if name in doors.sites), None) if loop else None
     if loop is None or campaign is None or campaign.mail is None or site is None:

@@ -19,6 +19,7 @@ from closedloop.events.sources import source_of
 from closedloop.events.times import iso
 from closedloop.identity.persons import anchor_of, person_id
 from closedloop.profiles.fit import fit_of
+from closedloop.profiles import consents
 from closedloop.profiles.points import Line, earned, ignored, is_page, path_of, shown_in_vain
 from closedloop.profiles.profile import DealState, Profile, Seen
 from closedloop.sites.definition import MARKETING, Site
@@ -37,6 +38,8 @@ SUPPRESSING = {
     names.EMAIL_BOUNCED: "bounced",
 }
 INTERNAL = "internal"
+# What no operator takes back.
+FOR_GOOD = frozenset(("complained", "bounced"))
 Kept = TypeVar("Kept")
 
 
@@ -68,6 +71,8 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
     attributes = _attributes(alive)
     return Profile(
         person=person_id(anchor),
+    proofs = [proof for proof in consents.proofs_of(facts) if not proof.by_mail]
+    consent = consents.said(proofs)
         group=group,
         nodes=(anchor, *(node for node in strong if node != anchor)),
         first_at=iso(facts[0].occurred_at),
@@ -88,7 +93,8 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
             {event.occurred_at.date() for event in alive if event.door in (Door.BEACON, Door.FORM, Door.LINK)}
         ),
         suppressed=_suppressed(facts),
-        consent=_consent(facts),
+        consent=consent,
+        site_consent=consents.said_elsewhere(proofs, consent),
         machine=_machine(judged),
         ignored=ignored(shown_in_vain(judged, lines, sites), facts),
     )
@@ -195,19 +201,27 @@ def _suppressed(events: Iterable[Event]) -> str:
     return ""
 
 
-def _consent(events: Iterable[Event]) -> dict[str, str]:
-    """What the person agreed to: granted, denied, or unconfirmed where an address has not yet confirmed it.
+def _is_contact(event: Event) -> bool:
+    """Whether the person met the company by this, and not somebody or something on their behalf."""
+    if event.type is not EventType.TRACK:
+        return is_page(event)
+    by_mail = event.door is Door.EMAIL and event.name != names.EMAIL_CLICKED
+    return not by_mail and event.name not in SUPPRESSING and event.door in CONTACTS
 
-    Once an address was asked to confirm, what a browser says proves nothing about it, whenever it was said: whoever
-    sits there may have typed another's address.
-    """
-    said = [(event, stated) for event in events if isinstance(stated := event.context.get("consent"), Mapping)]
-    asked = any(stated.get(MARKETING) == names.UNCONFIRMED for _, stated in said)
-    consent = {MARKETING: names.UNCONFIRMED} if asked else {}
-    for event, stated in said:
-        browser = event.door is Door.BEACON and event.context.get("grade") != "server"
-        for purpose in ("analytics", MARKETING):
-            word = stated.get(purpose)
-            if word == "denied" or (word == "granted" and not (asked and browser and purpose == MARKETING)):
-                consent[purpose] = str(word)
-    return consent
+
+def _day(event: Event, sites: Mapping[str, Site]) -> tuple[str, Any]:
+    """The day of an event where its site is, as reports count days."""
+    return event.site, event.occurred_at.astimezone(ZoneInfo(sites[event.site].time_zone)).date()
+
+
+def _suppressed(events: Iterable[Event]) -> str:
+    """Why this person gets no mail; a complaint and a dead address stand whatever comes later."""
+    standing = ""
+    for event in events:
+        operator = event.door is Door.OPERATOR
+        if operator and event.name == names.MAIL_ALLOWED and standing not in FOR_GOOD:
+            standing = ""
+        reason = "manual" if operator and event.name == names.MAIL_SUPPRESSED else SUPPRESSING.get(event.name)
+        if reason and not (reason == "bounced" and event.properties.get("soft")):
+            standing = reason if not standing or (reason in FOR_GOOD and standing not in FOR_GOOD) else standing
+    return standing

@@ -97,8 +97,9 @@ class Profile:
 
     Shapes: `interest` and `engagement` are forward-decay sums, and `ignored` what to take off interest when it is read
     (see interest.py); `prize_at` is when somebody first took a prize who never did anything else; `attributes` never
-    hold contact data; `suppressed` is the reason why this person gets no mail, empty when they may; `machine` counts
-    the events that a machine made, by the reason of their grade.
+    hold contact data; `suppressed` is the reason why this person gets no mail, empty when they may; `site_consent` is
+    where a company of the group heard another word than `consent`; `machine` counts the events that a machine made, by
+    the reason of their grade.
     Units: `fit` from 0 to 100; times are ISO texts in UTC.
     """
 
@@ -120,6 +121,7 @@ class Profile:
     active_days: int = 0
     suppressed: str = ""
     consent: Mapping[str, str] = field(default_factory=dict)
+    site_consent: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     machine: Mapping[str, int] = field(default_factory=dict)
     ignored: Mapping[str, Ignored] = field(default_factory=dict)
     prize_at: str = ""
@@ -139,6 +141,10 @@ class Profile:
 
     def deal_states(self) -> set[str]:
         return {deal.state for deal in self.deals.values()}
+
+    def consent_to(self, purpose: str, site: str) -> str:
+        """The last word on a purpose to one company, or where it never heard one, to the group; empty for none."""
+        return self.site_consent.get(site, {}).get(purpose) or self.consent.get(purpose, "")
 
     def as_text(self) -> str:
         """The profile as the one text that equal profiles share."""
