@@ -18,11 +18,11 @@ from closedloop.events.event import Door, Event, EventType, distinct
 from closedloop.events.sources import source_of
 from closedloop.events.times import iso
 from closedloop.identity.persons import anchor_of, person_id
-from closedloop.profiles.fit import fit_of
 from closedloop.profiles import consents
+from closedloop.profiles.fit import fit_of
 from closedloop.profiles.points import Line, earned, ignored, is_page, path_of, shown_in_vain
 from closedloop.profiles.profile import DealState, Profile, Seen
-from closedloop.sites.definition import MARKETING, Site
+from closedloop.sites.definition import Site
 
 MOMENTS = 20
 # What a profile keeps at most: of paths, acts, attributes and deals each so many, the newest, within so many bytes,
@@ -37,9 +37,9 @@ SUPPRESSING = {
     names.EMAIL_COMPLAINED: "complained",
     names.EMAIL_BOUNCED: "bounced",
 }
-INTERNAL = "internal"
 # What no operator takes back.
 FOR_GOOD = frozenset(("complained", "bounced"))
+INTERNAL = "internal"
 Kept = TypeVar("Kept")
 
 
@@ -69,10 +69,10 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         else:
             engagement += line.adds
     attributes = _attributes(alive)
-    return Profile(
-        person=person_id(anchor),
     proofs = [proof for proof in consents.proofs_of(facts) if not proof.by_mail]
     consent = consents.said(proofs)
+    return Profile(
+        person=person_id(anchor),
         group=group,
         nodes=(anchor, *(node for node in strong if node != anchor)),
         first_at=iso(facts[0].occurred_at),
@@ -190,28 +190,6 @@ def _deals(events: Iterable[Event], sites: Mapping[str, Site]) -> dict[str, Deal
         for name, words in said.items() if (deal := fold_deal(words)) is not None
     }
     return _within(sorted(deals.items(), key=lambda item: (item[1].at, item[0]), reverse=True), DEALS)
-
-
-def _suppressed(events: Iterable[Event]) -> str:
-    """Why this person gets no mail; a complaint or an unsubscription stands whatever comes later."""
-    for event in events:
-        reason = SUPPRESSING.get(event.name)
-        if reason and not (reason == "bounced" and event.properties.get("soft")):
-            return reason
-    return ""
-
-
-def _is_contact(event: Event) -> bool:
-    """Whether the person met the company by this, and not somebody or something on their behalf."""
-    if event.type is not EventType.TRACK:
-        return is_page(event)
-    by_mail = event.door is Door.EMAIL and event.name != names.EMAIL_CLICKED
-    return not by_mail and event.name not in SUPPRESSING and event.door in CONTACTS
-
-
-def _day(event: Event, sites: Mapping[str, Site]) -> tuple[str, Any]:
-    """The day of an event where its site is, as reports count days."""
-    return event.site, event.occurred_at.astimezone(ZoneInfo(sites[event.site].time_zone)).date()
 
 
 def _suppressed(events: Iterable[Event]) -> str:
