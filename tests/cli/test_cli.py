@@ -834,20 +834,6 @@ def test_a_plan_is_checked_against_all_that_is_known_and_with_what_was_measured(
     )
 
 
-def test_what_a_plan_declares_and_nothing_acts_on_is_said(applied: Cloud, run: Run) -> None:
-    text = PLAN.replace("loop: autumn-pumps", "loop: winter\nuniversal_holdout: 0.02").replace(
-        "    holdout: 0.2", "    holdout: 0.2\n    reverse_holdout: 0.05")
-    file = a_file("winter.yaml", text)
-    told = [
-        "gate interested: reverse_holdout is declared and not acted on yet; nobody who is refused passes",
-        "universal_holdout is declared and not acted on yet; nobody is kept out of the whole loop",
-    ]
-    for words in (("check", file), ("apply", file, "--dry-run"), ("apply", file)):
-        assert "".join(["Not acted on\n", *(f"- {one}\n" for one in told)]) in run("loop", *words).out
-        assert run("loop", *words, "--json").json["not_yet"] == told
-    assert run("loop", "check", LOOP, "--json").json["not_yet"] == []
-
-
 def test_the_schema_for_editors_is_printed_without_a_deployment(
     cloud: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,16 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from closedloop.loops.decide import SALT, Decision, Position, as_json, decide
+from closedloop.loops.decide import Decision, Position, as_json, decide
 from closedloop.loops.definition import BESIDE_THE_PATH, EXCLUDED, Loop
-from closedloop.loops.experiments import Arm, draw
+from closedloop.loops.experiments import REVERSE_SALT, SALT, UNIVERSAL_SALT, Arm, draw
 from closedloop.loops.gates import HoldKind, Outcome
 from closedloop.profiles.profile import DealState, Profile
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 
 
-def a_loop(*, holdout: float = 0.0) -> Loop:
+def a_loop(*, holdout: float = 0.0, reverse: float = 0.0, kept_out: float = 0.0) -> Loop:
     """Research, then a case by mail, then a seminar, then the purchase; a deal leads there from anywhere."""
     mail = {"subject": "A case", "text": "Read {{ link }}", "link": "https://a.example/case"}
     return Loop.model_validate({
@@ -36,12 +36,14 @@ def a_loop(*, holdout: float = 0.0) -> Loop:
         ],
         "gates": [
             {"name": "interested", "from": "research", "to": "problem", "holdout": holdout,
+             "reverse_holdout": reverse,
              "when": {"all": [{"fit": {"at_least": 60}}, {"attribute": {"industry": ["water"]}}]},
              "exclude": [{"when": {"attribute": {"industry": ["student"]}}, "reason": "studying, not buying"}]},
             {"name": "walk-in", "from": "research", "to": "customer", "when": {"deal": "won"}},
             {"name": "asks", "from": "problem", "to": "proposal", "when": {"fit": {"at_least": 70}}},
             {"name": "bought", "from": "proposal", "to": "customer", "when": {"deal": "won"}},
         ],
+        "universal_holdout": kept_out,
     })
 
 
@@ -164,6 +166,66 @@ def test_who_is_held_out_and_buys_all_the_same_walks_in() -> None:
     kept = decide(loop, a_profile(fit=80, industry="water"), at("research", unit=unit), NOW)
     bought = decide(loop, a_profile(fit=80, industry="water", deal="won"), kept.after, NOW)
     assert (bought.after.stage, told(bought)) == ("customer", [("walk-in", Outcome.ADVANCE)])
+
+
+def drawn(salt: str, gate: str, share: float, *, want: bool = True) -> str:
+    """A unit that is drawn into the smaller part of an experiment, or one that is not."""
+    return next(unit for n in range(1000) if (draw(salt, "autumn", gate, unit := f"p-{n}") < share) is want)
+
+
+def test_who_is_kept_out_of_a_loop_goes_through_its_stages_and_meets_no_campaign() -> None:
+    loop, unit = a_loop(holdout=0.5, reverse=0.1, kept_out=0.1), drawn(UNIVERSAL_SALT, "", 0.1)
+    ready = a_profile(fit=80, industry="water")
+    entered = decide(loop, ready, replace(Position("p-ada", "autumn"), unit=unit), NOW)
+    assert (entered.arm, entered.draw) == (Arm.HOLDOUT, draw(UNIVERSAL_SALT, "autumn", "", unit))
+    decision = decide(loop, ready, entered.after, NOW)
+    assert (decision.after.stage, decision.campaigns) == ("problem", ())
+    assert {(verdict.arm, verdict.draw) for verdict in decision.verdicts} == {(Arm.KEPT_OUT, None)}
+    waits = decide(loop, a_profile(), entered.after, NOW)
+    assert {(verdict.outcome, verdict.arm) for verdict in waits.verdicts} == {(Outcome.HOLD, Arm.KEPT_OUT)}
+    student = decide(loop, a_profile(industry="student"), entered.after, NOW)
+    assert student.after.stage == EXCLUDED
+
+
+def test_who_is_not_kept_out_meets_the_campaigns_and_enters_with_the_arm_recorded() -> None:
+    loop, unit = a_loop(kept_out=0.1), drawn(UNIVERSAL_SALT, "", 0.1, want=False)
+    ready = a_profile(fit=80, industry="water")
+    entered = decide(loop, ready, replace(Position("p-ada", "autumn"), unit=unit), NOW)
+    assert (entered.arm, entered.draw) == (Arm.TREATED, draw(UNIVERSAL_SALT, "autumn", "", unit))
+    assert decide(loop, ready, entered.after, NOW).campaigns == ("case-mail",)
+    plain = decide(a_loop(), ready, replace(Position("p-ada", "autumn"), unit=unit), NOW)
+    assert (plain.arm, plain.draw) == (None, None)
+
+
+def test_a_share_of_those_who_are_not_ready_is_let_through_and_meets_what_lies_behind() -> None:
+    loop, unit = a_loop(reverse=0.1), drawn(REVERSE_SALT, "interested", 0.1)
+    decision = decide(loop, a_profile(fit=10, industry="water"), at("research", unit=unit), NOW)
+    verdict = decision.verdicts[-1]
+    assert (decision.after.stage, decision.campaigns) == ("problem", ("case-mail",))
+    assert (verdict.outcome, verdict.hold_kind, verdict.arm) == (Outcome.ADVANCE, None, Arm.LET_THROUGH)
+    assert verdict.draw == draw(REVERSE_SALT, "autumn", "interested", unit)
+    assert verdict.reason == "not ready (fit at least 60: 10), but let through to price the gate"
+    assert '"found":"10"' in as_json(verdict)
+
+
+def test_the_other_refused_wait_with_their_arm_and_pass_when_they_are_ready() -> None:
+    loop, unit = a_loop(reverse=0.1), drawn(REVERSE_SALT, "interested", 0.1, want=False)
+    waits = decide(loop, a_profile(fit=10, industry="water"), at("research", unit=unit), NOW)
+    verdict = waits.verdicts[-1]
+    assert (waits.after.stage, verdict.hold_kind, verdict.arm) == ("research", HoldKind.FIT, Arm.REFUSED)
+    assert not decide(loop, a_profile(fit=11, industry="water"), waits.after, NOW).changes
+    ready = decide(loop, a_profile(fit=80, industry="water"), waits.after, NOW)
+    assert (ready.after.stage, ready.verdicts[-1].arm) == ("problem", None)
+
+
+def test_who_is_excluded_or_held_out_is_never_let_through() -> None:
+    unit = next(f"p-{n}" for n in range(10_000) if draw(REVERSE_SALT, "autumn", "interested", f"p-{n}") < 0.1
+                and draw(SALT, "autumn", "interested", f"p-{n}") < 0.5)
+    loop = a_loop(holdout=0.5, reverse=0.1)
+    student = decide(loop, a_profile(industry="student"), at("research", unit=unit), NOW)
+    assert student.after.stage == EXCLUDED
+    kept = decide(loop, a_profile(fit=80, industry="water"), at("research", unit=unit), NOW)
+    assert (kept.after.stage, kept.verdicts[-1].arm) == ("research", Arm.HOLDOUT)
 
 
 @pytest.mark.parametrize("stage", ["exhibition", *BESIDE_THE_PATH])

@@ -50,20 +50,22 @@ GATES = st.lists(
     st.fixed_dictionaries({
         "way": st.sampled_from([("research", "problem"), ("research", "customer"), ("problem", "customer")]),
         "when": CONDITIONS, "holdout": st.sampled_from([0.0, 0.5]),
+        "reverse_holdout": st.sampled_from([0.0, 0.1]),
         "exclude": st.lists(CONDITIONS.map(lambda when: {"when": when, "reason": "not wanted"}), max_size=1),
     }),
     max_size=3,
 )
 
 
-def a_loop(gates: list[dict[str, Any]]) -> Loop:
+def a_loop(gates: list[dict[str, Any]], kept_out: float = 0.0) -> Loop:
     """Three stages, with the gates given and one to each stage, so that all can be reached."""
     impossible = {"all": [{"deal": "won"}, {"not": {"deal": "won"}}]}
     ways = [
         {"name": "on", "from": "research", "to": "problem", "when": impossible},
         {"name": "out", "from": "problem", "to": "customer", "when": impossible},
         *({"name": f"g{place}", "from": gate["way"][0], "to": gate["way"][1], "when": gate["when"],
-           "holdout": gate["holdout"], "exclude": gate["exclude"]} for place, gate in enumerate(gates)),
+           "holdout": gate["holdout"], "reverse_holdout": gate["reverse_holdout"],
+           "exclude": gate["exclude"]} for place, gate in enumerate(gates)),
     ]
     return Loop.model_validate({
         "loop": "autumn", "sites": ["demo"], "strategy": "Win water works", "currency": "JPY",
@@ -72,6 +74,7 @@ def a_loop(gates: list[dict[str, Any]]) -> Loop:
         "stages": ["research", "problem", "customer"],
         "campaigns": [{"name": "guide", "stage": "research", "touchpoint": "form"},
                       {"name": "talk", "stage": "customer", "touchpoint": "call"}], "gates": ways,
+        "universal_holdout": kept_out,
     })
 
 
@@ -104,11 +107,12 @@ PLACES = st.sampled_from(["", "research", "problem", "customer", "exhibition", *
 
 
 @settings(max_examples=300, deadline=None)
-@given(GATES, PROFILES, PROFILES, PLACES, st.integers(0, 9), TIMES)
+@given(GATES, PROFILES, PROFILES, PLACES, st.integers(0, 29), TIMES, st.sampled_from([0.0, 0.2]))
 def test_who_is_said_to_stay_is_whom_deciding_leaves_and_nobody_else(
-    gates: list[dict[str, Any]], profile: Profile, later: Profile, stage: str, unit: int, now: datetime
+    gates: list[dict[str, Any]], profile: Profile, later: Profile, stage: str, unit: int, now: datetime,
+    kept_out: float,
 ) -> None:
-    loop = a_loop(gates)
+    loop = a_loop(gates, kept_out)
     ready, position = Ready(loop, now), Position("p-ada", "autumn", stage, 1 if stage else 0, f"p-{unit}")
     # Every step of the one, which leaves verdicts standing, and then of what became of them.
     for known in (profile, later, profile):

@@ -60,7 +60,7 @@ def a_fact(**changes: Any) -> Facts:
         persons_in_loop=2, persons_known=2,
         verdicts=(VerdictCount("interested", "advance", "", "", 1),
                   VerdictCount("interested", "hold", "holdout", "", 1)),
-        advances_without_move=0, arms=(ArmCount("interested", 2, 1, 1, 0, 1, 0),),
+        advances_without_move=0, arms=(ArmCount("holdout", "interested", 2, 1, 1, 0, 1, 0),),
         mails=(MailCount("case-mail", "Email Opened", True, 1),), actions=(ActionCount("case-mail", "sent", 1),),
         quality=Quality(12, 10, 10, 1, 1, 9, 8, 1, 0),
         funnel=(FunnelRow("demo", DAY.date(), LOOP.loop, "customer", "", "", "", 0, 0, 0, 0, 300, "JPY"),),
@@ -88,7 +88,7 @@ def test_facts_that_hang_together_make_a_report() -> None:
     ({"paths": 3}, "everybody_stands_somewhere"),
     ({"persons_in_loop": 3}, "paths_cover_persons"),
     ({"advances_without_move": 1}, "advances_moved"),
-    ({"arms": (ArmCount("interested", 3, 1, 1, 0, 1, 0),)}, "arms_sum:interested"),
+    ({"arms": (ArmCount("holdout", "interested", 3, 1, 1, 0, 1, 0),)}, "arms_sum:holdout:interested"),
     ({"funnel": ()}, "funnel_is_revenue"),
     ({"actions": (ActionCount("case-mail", "vanished", 1),)}, "actions_sum:case-mail"),
     ({"verdicts": (VerdictCount("interested", "perhaps", "", "", 1),)}, "verdicts_sum:interested"),
@@ -170,7 +170,7 @@ def test_one_id_on_two_sites_is_two_deals() -> None:
         WHO, some.lists(some.builds(Touch, WHEN, some.just("e"), CHANNELS), max_size=6).map(tuple)),
     deals=DEALS,
     costs=some.lists(some.builds(CampaignCost, CHANNELS, some.sampled_from(["JPY", "USD", ""]), COUNT), max_size=4),
-    arms=some.builds(lambda t, c, tw, cw: ArmCount("interested", t + c, t, c, 0, min(t, tw), min(c, cw)),
+    arms=some.builds(lambda t, c, tw, cw: ArmCount("holdout", "interested", t + c, t, c, 0, min(t, tw), min(c, cw)),
                      COUNT, COUNT, COUNT, COUNT),
     verdicts=some.lists(some.builds(VerdictCount, some.sampled_from(["interested", "asks"]), some.sampled_from(
         ["advance", "hold", "exclude"]), some.just("holdout"), some.text(max_size=5), COUNT), max_size=5),
@@ -215,12 +215,12 @@ def test_a_loop_s_last_day_ends_at_its_own_midnight() -> None:
 
 
 @pytest.mark.parametrize(("arms", "answer"), [
-    (ArmCount("interested", 1000, 800, 200, 0, 400, 20), "better"),
-    (ArmCount("interested", 1000, 800, 200, 0, 80, 100), "worse"),
-    (ArmCount("interested", 1000, 800, 200, 0, 80, 20), "not_enough_evidence"),
-    (ArmCount("interested", 1000, 700, 300, 0, 400, 20), "refused"),
-    (ArmCount("interested", 3, 3, 0, 0, 1, 0), "empty"),
-    (ArmCount("interested", 0, 0, 0, 0, 0, 0), "empty"),
+    (ArmCount("holdout", "interested", 1000, 800, 200, 0, 400, 20), "better"),
+    (ArmCount("holdout", "interested", 1000, 800, 200, 0, 80, 100), "worse"),
+    (ArmCount("holdout", "interested", 1000, 800, 200, 0, 80, 20), "not_enough_evidence"),
+    (ArmCount("holdout", "interested", 1000, 700, 300, 0, 400, 20), "refused"),
+    (ArmCount("holdout", "interested", 3, 3, 0, 0, 1, 0), "empty"),
+    (ArmCount("holdout", "interested", 0, 0, 0, 0, 0, 0), "empty"),
 ])
 def test_an_experiment_says_no_more_than_it_knows(arms: ArmCount, answer: str) -> None:
     facts = a_fact(arms=(arms,))

@@ -72,9 +72,9 @@ def a_deal(id_: str, name: str, email: str, amount: int | None, *, at: datetime 
 
 
 def a_move(
-    id_: str, email: str, from_stage: str, to_stage: str, *, gate: str = "", at: datetime = DAY
+    id_: str, email: str, from_stage: str, to_stage: str, *, at: datetime = DAY, **changes: Any
 ) -> dict[str, Any]:
-    return a_decision(id_, "transition", email, from_stage=from_stage, to_stage=to_stage, gate=gate, at=at)
+    return a_decision(id_, "transition", email, from_stage=from_stage, to_stage=to_stage, at=at, **changes)
 
 
 def a_verdict(id_: str, email: str, gate: str, outcome: str, *, at: datetime = DAY, **changes: Any) -> dict[str, Any]:
@@ -320,6 +320,36 @@ def test_days_are_those_of_the_loop_s_time_zone(tmp_path: Path) -> None:
     ]))
     assert facts.users.anonymous == 1
     assert [first.day for first in facts.first_days] == [date(2026, 9, 1)]
+
+
+def test_each_kind_of_experiment_counts_its_own_arms_and_their_deals(tmp_path: Path) -> None:
+    plain = the_loop().model_dump(mode="json", by_alias=True)
+    plain["universal_holdout"] = 0.1
+    plain["gates"][0]["reverse_holdout"] = 0.1
+    later = DAY + timedelta(days=1)
+    arms = {"ada": "treated", "bob": "holdout", "cyd": "treated", "dan": "treated", "eve": "treated"}
+    decisions = [
+        *(a_move(f"t{who}", who, "", "research", arm=arm) for who, arm in arms.items()),
+        a_verdict("v1", "ada", "interested", "advance", arm="treated"),
+        a_verdict("v2", "bob", "interested", "advance", arm="kept out"),
+        a_verdict("v3", "cyd", "interested", "advance", arm="let through"),
+        a_verdict("v4", "dan", "interested", "hold", arm="refused", hold_kind="wrong target"),
+        # Who waited and is ready now is in the holdout's experiment too.
+        a_verdict("v5", "eve", "interested", "hold", arm="refused", hold_kind="wrong target"),
+        a_verdict("v6", "eve", "interested", "hold", arm="holdout", hold_kind="holdout", at=later),
+        a_verdict("v7", "bob", "asks", "hold", arm="kept out", hold_kind="has not acted yet"),
+    ]
+    events = [
+        *(a_form(f"f{who}", who, who) for who in arms),
+        *(a_deal(f"d{who}", "Deal Won", who, 300, at=later, deal=who) for who in ("bob", "cyd", "ada")),
+    ]
+    found = ask(write(tmp_path, events, decisions), Loop.model_validate(plain)).arms
+    assert [(one.kind, one.gate, one.eligible, one.treated, one.holdout, one.mixed, one.treated_won, one.holdout_won)
+            for one in found] == [
+        ("universal", "", 5, 4, 1, 0, 2, 1),
+        ("holdout", "interested", 2, 1, 1, 0, 1, 0),
+        ("reverse", "interested", 3, 1, 2, 0, 1, 0),
+    ]
 
 
 def test_a_person_merged_from_both_arms_is_counted_apart(tmp_path: Path) -> None:

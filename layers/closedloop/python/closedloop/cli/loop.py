@@ -18,7 +18,7 @@ from closedloop.lake import layout
 from closedloop.loops.changes import changes, in_force
 from closedloop.loops.definition import Loop
 from closedloop.loops.feasibility import Feasibility, Past, feasibility
-from closedloop.loops.lint import not_yet, problems_with
+from closedloop.loops.lint import problems_with
 from closedloop.loops.schema import json_schema
 from closedloop.reports.metrics import SUMMARY
 from closedloop.reports.past import past_of
@@ -57,12 +57,11 @@ def apply(
         "people_due": len(people), "where": where,
     }
     if as_json:
-        console.as_json({**content, "changes": told, "not_yet": not_yet(loop), "feasibility": asdict(found)})
+        console.as_json({**content, "changes": told, "feasibility": asdict(found)})
         return
     console.facts(f"loop {loop.loop}", content)
     _list("What changes" if dry_run else "What changed", told)
     _list("Feasibility", [str(chance) for chance in found.chances])
-    _list("Not acted on", not_yet(loop))
 
 
 @app.command(epilog="Example: closedloop loop check my-loop.yaml")
@@ -85,12 +84,11 @@ def check(file: File, as_json: AsJson = False, stage: Stage = None, outputs: Out
             raise BadDefinition(str(file), problems) from None
     found = feasibility(loop, past)
     if as_json:
-        content = {"loop": loop.loop, "version": version_of(loop), "where": where, "not_yet": not_yet(loop)}
+        content = {"loop": loop.loop, "version": version_of(loop), "where": where}
         console.as_json({**content, **asdict(found)})
         return
     console.facts(f"loop {loop.loop}", {"version": version_of(loop), "where": where, "problems": "none"})
     _show_feasibility(loop, found)
-    _list("Not acted on", not_yet(loop))
 
 
 def _checked(loop: Loop, document: Document) -> Loop | None:

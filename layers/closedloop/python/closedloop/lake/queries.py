@@ -26,6 +26,7 @@ from closedloop.events.behaviour import MAIL_DOORS, Act, behaviour, mail_of
 from closedloop.events.deals import day_of, teller
 from closedloop.lake import layout
 from closedloop.loops.definition import Loop
+from closedloop.loops.experiments import experiments_of
 from closedloop.reports import facts as f
 from closedloop.reports.deals import DealFact, fold_deals
 from closedloop.reports.metrics import window
@@ -40,8 +41,8 @@ PASSIVE = (
     names.EMAIL_SENT, names.EMAIL_DELIVERED, names.EMAIL_OPENED, names.EMAIL_BOUNCED, names.EMAIL_COMPLAINED,
     names.EMAIL_UNSUBSCRIBED, names.DEAL_OPENED, names.DEAL_CHANGED, names.DEAL_WON, names.DEAL_LOST, names.DEAL_PAID,
     names.DEAL_REFUNDED, names.ORDER_UPDATED, names.ORDER_CANCELLED, names.ORDER_REFUNDED, names.COST_REPORTED,
-)
     names.MAIL_SUPPRESSED, names.MAIL_ALLOWED,
+)
 
 _EVENT_COLUMNS = {
     **dict.fromkeys((
@@ -95,7 +96,8 @@ _TABLES = {
     "sites_asked": "site VARCHAR",
     "days": "day DATE, week DATE, starts_at TIMESTAMP, ends_at TIMESTAMP",
     "campaigns_asked": "campaign VARCHAR",
-    "gates_asked": "gate VARCHAR, from_stage VARCHAR, holdout DOUBLE",
+    "gates_asked": "gate VARCHAR, from_stage VARCHAR",
+    "experiments_asked": "kind VARCHAR, gate VARCHAR",
     "form_campaigns": "site VARCHAR, form VARCHAR, campaign VARCHAR",
     "touch_names": "name VARCHAR, kind VARCHAR",
     "passive_names": "name VARCHAR",
@@ -272,7 +274,8 @@ class _Lake:
             for day in days
         ])
         self.fill("campaigns_asked", [(campaign.name,) for campaign in loop.campaigns])
-        self.fill("gates_asked", [(gate.name, gate.from_, gate.holdout) for gate in loop.gates])
+        self.fill("gates_asked", [(gate.name, gate.from_) for gate in loop.gates])
+        self.fill("experiments_asked", [(kind, gate) for kind, gate, _ in experiments_of(loop)])
         self.fill("form_campaigns", [(site.site, name, form.campaign) for site in sites
                                      for name, form in site.forms.items() if form.campaign])
         self.fill("touch_names", sorted(MEETINGS.items()))

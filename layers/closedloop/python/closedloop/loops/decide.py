@@ -14,11 +14,10 @@ from msgspec.structs import replace
 from pydantic_core import from_json
 
 from closedloop.loops.definition import EXCLUDED, Gate, Loop
-from closedloop.loops.experiments import Arm, arm, draw
+from closedloop.loops.experiments import Arm, arm, entry_draw, holdout_draw, is_kept_out, reverse_draw
 from closedloop.loops.gates import HoldKind, Outcome, ask, judge
 from closedloop.profiles.profile import Asked
 
-SALT = "closed-loop"
 # The digest of each gate's last verdict, by gate.
 Standing = tuple[tuple[str, str], ...]
 
@@ -79,7 +78,8 @@ def digest_of(outcome: Outcome, hold_kind: HoldKind | None, reason: str, arm: Ar
 class Decision(msgspec.Struct, frozen=True):
     """What changes for one person on one loop: the verdicts that are new, the stage reached, the mails to write.
 
-    Shapes: `campaigns` names the campaigns whose action is now due.
+    Shapes: `campaigns` names the campaigns whose action is now due; `arm` and `draw` say whether who enters a loop is
+    in its universal holdout, where it has one.
     """
 
     before: Position
@@ -87,6 +87,8 @@ class Decision(msgspec.Struct, frozen=True):
     verdicts: tuple[Verdict, ...]
     campaigns: tuple[str, ...]
     reason: str
+    arm: Arm | None = None
+    draw: float | None = None
 
     @property
     def changes(self) -> bool:
@@ -104,7 +106,10 @@ def decide(
     """
     if not position.stage:
         entered = replace(position, stage=loop.stages[0], unit=position.unit or profile.person, version=1)
-        return Decision(position, entered, (), _mailed(loop, loop.stages[0], profile, now), "became known")
+        campaigns = _mailed(loop, entered, profile, now)
+        place = entry_draw(loop, entered.unit)
+        drawn = None if place is None else arm(place, loop.universal_holdout)
+        return Decision(position, entered, (), campaigns, "became known", drawn, place)
     if position.stage not in loop.stages:
         return Decision(position, position, (), (), f"is {position.stage}")
     standing = dict(position.standing)
@@ -119,7 +124,7 @@ def decide(
             continue
         stage = gate.to if verdict.outcome is Outcome.ADVANCE else EXCLUDED
         after = _after(position, stage, standing)
-        campaigns = _mailed(loop, stage, profile, now) if verdict.outcome is Outcome.ADVANCE else ()
+        campaigns = _mailed(loop, after, profile, now) if verdict.outcome is Outcome.ADVANCE else ()
         return Decision(position, after, tuple(verdicts), campaigns, verdict.reason)
     if not verdicts:
         return Decision(position, position, (), (), "nothing new")
@@ -135,19 +140,35 @@ def _after(before: Position, stage: str, standing: Mapping[str, str]) -> Positio
 
 def _verdict(loop: Loop, gate: Gate, profile: Asked, position: Position, now: datetime) -> Verdict:
     judgement = judge(gate, profile, now)
-    why = judgement.why
-    if judgement.outcome is not Outcome.ADVANCE or not gate.holdout:
-        return Verdict(gate.name, judgement.outcome, judgement.reason, judgement.hold_kind, None, None, why)
-    place = draw(SALT, loop.loop, gate.name, position.unit)
-    if arm(place, gate.holdout) is Arm.HOLDOUT:
+    told = Verdict(gate.name, judgement.outcome, judgement.reason, judgement.hold_kind, None, None, judgement.why)
+    if judgement.outcome is Outcome.EXCLUDE:
+        return told
+    if is_kept_out(loop, position.unit):
+        return replace(told, arm=Arm.KEPT_OUT)
+    if judgement.outcome is Outcome.HOLD and gate.reverse_holdout:
+        place, passes = reverse_draw(loop.loop, gate, position.unit)
+        if not passes:
+            return replace(told, arm=Arm.REFUSED, draw=place)
+        reason = f"not ready ({judgement.reason}), but let through to price the gate"
+        return replace(
+            told, outcome=Outcome.ADVANCE, reason=reason, hold_kind=None, arm=Arm.LET_THROUGH, draw=place
+        )
+    if judgement.outcome is Outcome.ADVANCE and gate.holdout:
+        place, stays = holdout_draw(loop.loop, gate, position.unit)
+        if not stays:
+            return replace(told, arm=Arm.TREATED, draw=place)
         reason = "ready, but kept back to measure what the campaign adds"
-        return Verdict(gate.name, Outcome.HOLD, reason, HoldKind.HOLDOUT, Arm.HOLDOUT, place, why)
-    return Verdict(gate.name, Outcome.ADVANCE, judgement.reason, None, Arm.TREATED, place, why)
+        return replace(
+            told, outcome=Outcome.HOLD, reason=reason, hold_kind=HoldKind.HOLDOUT, arm=Arm.HOLDOUT, draw=place
+        )
+    return told
 
 
-def _mailed(loop: Loop, stage: str, profile: Asked, now: datetime) -> tuple[str, ...]:
+def _mailed(loop: Loop, position: Position, profile: Asked, now: datetime) -> tuple[str, ...]:
+    if is_kept_out(loop, position.unit):
+        return ()
     return tuple(
-        campaign.name for campaign in loop.campaigns_of(stage)
+        campaign.name for campaign in loop.campaigns_of(position.stage)
         if campaign.mail is not None and (campaign.audience is None or ask(campaign.audience, profile, now).holds)
     )
 

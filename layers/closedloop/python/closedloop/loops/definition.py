@@ -296,7 +296,7 @@ class Gate(Definition):
         "The random share of the ready, 0 to 0.5, that is kept back to measure what the campaigns behind it add."
     ))
     reverse_holdout: Annotated[float, Field(strict=True, ge=0, le=0.1, allow_inf_nan=False)] = Field(
-        default=0, description="The random share of the refused, 0 to 0.1, that is to pass, to price the gate.",
+        default=0, description="The random share of those who are not ready, 0 to 0.1, that passes, to price the gate.",
     )
 
 
@@ -407,7 +407,9 @@ class Loop(Definition):
     campaigns: tuple[Campaign, ...] = Field(min_length=1, description="What meets people at each stage.")
     gates: tuple[Gate, ...] = Field(min_length=1, description="Who goes on from stage to stage.")
     universal_holdout: Annotated[float, Field(strict=True, ge=0, le=0.2, allow_inf_nan=False)] = Field(
-        default=0, description="The random share, 0 to 0.2, that is to be kept out of the whole loop, to measure it.",
+        default=0, description=(
+            "The random share, 0 to 0.2, of those who enter that no campaign of the loop is sent to, to measure it."
+        ),
     )
     policies: Policies = Field(default=Policies(), description="How often and when people are mailed.")
     assumptions: Assumptions = Field(

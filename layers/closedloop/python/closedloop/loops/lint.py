@@ -52,17 +52,6 @@ def problems_with(
     return tuple(sorted(found))
 
 
-def not_yet(loop: Loop) -> tuple[str, ...]:
-    """What a loop declares and nothing acts on yet: it is said whenever the loop is checked or applied."""
-    told = [
-        f"gate {gate.name}: reverse_holdout is declared and not acted on yet; nobody who is refused passes"
-        for gate in loop.gates if gate.reverse_holdout
-    ]
-    if loop.universal_holdout:
-        told.append("universal_holdout is declared and not acted on yet; nobody is kept out of the whole loop")
-    return tuple(told)
-
-
 def _past(loop: Loop, now: datetime, *, began: bool) -> Iterator[tuple[Place, str]]:
     today = now.astimezone(ZoneInfo(loop.time_zone)).date()
     if loop.period.end < today:
@@ -81,6 +70,9 @@ def _holdouts(loop: Loop) -> Iterator[tuple[Place, str]]:
         if gate.holdout and order[gate.to] > last:
             text = f"no campaign stands at {gate.to} or behind it, so there is nothing that a holdout could measure"
             yield ("gates", at, "holdout"), text
+    if loop.universal_holdout and not any(campaign.mail for campaign in loop.campaigns):
+        text = "no campaign of this loop is sent to anybody, so there is nothing to keep a share of them out of"
+        yield ("universal_holdout",), text
 
 
 def _name(place: Place) -> str:

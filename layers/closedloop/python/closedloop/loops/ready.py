@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from closedloop.loops.decide import SALT, Position, digest_of
+from closedloop.loops.decide import Position, digest_of
 from closedloop.loops.definition import Condition, Gate, Loop
-from closedloop.loops.experiments import Arm, arm, draw
+from closedloop.loops.experiments import Arm, holdout_draw, is_kept_out, reverse_draw
 from closedloop.loops.gates import NAMED_FIRST, HoldKind, Outcome, has_deal, is_wanted, since, times_in
 from closedloop.profiles.interest import least_total, remaining, share
 from closedloop.profiles.profile import Asked
@@ -21,7 +21,10 @@ from closedloop.profiles.profile import Asked
 Question = Callable[[Asked], int]
 FIT, INTEREST, ACTION = (NAMED_FIRST.index(kind) + 1 for kind in (HoldKind.FIT, HoldKind.INTEREST, HoldKind.ACTION))
 LAST = len(NAMED_FIRST)
-HELD = tuple(digest_of(Outcome.HOLD, kind, "", None) for kind in NAMED_FIRST)
+HELD, REFUSED, KEPT_OUT = (
+    tuple(digest_of(Outcome.HOLD, kind, "", drawn) for kind in NAMED_FIRST)
+    for drawn in (None, Arm.REFUSED, Arm.KEPT_OUT)
+)
 HELD_OUT = digest_of(Outcome.HOLD, HoldKind.HOLDOUT, "", Arm.HOLDOUT)
 
 
@@ -37,7 +40,7 @@ class Ready:
     """A loop as of one moment: says whether deciding about somebody would change anything, and at which gates."""
 
     def __init__(self, loop: Loop, now: datetime) -> None:
-        self._loop = loop.loop
+        self._loop = loop
         self._steps = {stage: tuple(_step(gate, now) for gate in loop.gates_from(stage)) for stage in loop.stages}
 
     def news(self, person: Asked, position: Position) -> Sequence[Gate] | None:
@@ -52,15 +55,20 @@ class Ready:
         if not steps:
             return None
         standing = dict(position.standing)
+        kept_out = is_kept_out(self._loop, position.unit)
         new: list[Gate] = []
         for gate, exclude, when in steps:
             for excluded in exclude:
                 if excluded(person) > 0:
                     return [*new, gate]
             answer = when(person)
-            if answer < 0:
-                told = HELD[-answer - 1]
-            elif gate.holdout and arm(draw(SALT, self._loop, gate.name, position.unit), gate.holdout) is Arm.HOLDOUT:
+            if answer < 0 and not kept_out and gate.reverse_holdout:
+                if reverse_draw(self._loop.loop, gate, position.unit)[1]:
+                    return [*new, gate]
+                told = REFUSED[-answer - 1]
+            elif answer < 0:
+                told = (KEPT_OUT if kept_out else HELD)[-answer - 1]
+            elif gate.holdout and not kept_out and holdout_draw(self._loop.loop, gate, position.unit)[1]:
                 told = HELD_OUT
             else:
                 return [*new, gate]
@@ -118,6 +126,8 @@ def _single(condition: Condition, now: datetime) -> Question:
         def cares(person: Asked) -> int:
             totals = person.interest
             enough = totals.get(topic, 0) >= least and round(share(totals, topic), 3) >= part
+            if enough and topic in person.ignored:
+                enough = remaining(totals.get(topic, 0), person.ignored[topic], now) >= points
             return INTEREST if enough else -INTEREST
 
         return cares
@@ -126,8 +136,6 @@ def _single(condition: Condition, now: datetime) -> Question:
         return lambda person: INTEREST if person.engagement >= least_engaged else -INTEREST
     if condition.fit is not None:
         least_fit = condition.fit.at_least
-            if enough and topic in person.ignored:
-                enough = remaining(totals.get(topic, 0), person.ignored[topic], now) >= points
         return lambda person: FIT if person.fit >= least_fit else -FIT
     if (visited := condition.visited) is not None:
         path, visits, in_days = visited.path, visited.times, since(visited.within_days, now)

@@ -223,13 +223,14 @@ def _credit(report: Report, words: Words) -> Spec | None:
 
 def _lift(report: Report, words: Words) -> Spec | None:
     values = [
-        {"gate": experiment.gate, "lift": experiment.lift * 100, "low": experiment.interval.low * 100,
+        {"gate": words.experiment(experiment), "lift": experiment.lift * 100, "low": experiment.interval.low * 100,
          "high": experiment.interval.high * 100}
         for experiment in report.experiments if experiment.interval is not None and experiment.lift is not None
     ]
     if not values:
         return None
-    y = {"field": "gate", "type": "nominal", "title": None, "axis": _room([e.gate for e in report.experiments])}
+    names = [words.experiment(experiment) for experiment in report.experiments]
+    y = {"field": "gate", "type": "nominal", "title": None, "axis": _room(names)}
     axis = {"format": "+d", "tickCount": 6}
     return _spec(
         {"step": 44}, data={"values": values},

@@ -85,8 +85,13 @@ class VerdictCount:
 
 @dataclass(frozen=True, slots=True)
 class ArmCount:
-    """The arms of one gate's experiment; `mixed` were merged from persons in different arms and are left out."""
+    """The arms of one experiment; `mixed` were merged from persons in different arms and are left out.
 
+    Shapes: kind is holdout, reverse or universal, the last without a gate; of a reverse holdout `treated` are those
+    let through and `holdout` those refused.
+    """
+
+    kind: str
     gate: str
     eligible: int
     treated: int

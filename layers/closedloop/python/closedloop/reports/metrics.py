@@ -15,6 +15,7 @@ from closedloop.attribution.rules import RULES, Credit, credit
 from closedloop.events import event as names
 from closedloop.events.times import iso
 from closedloop.loops.definition import BESIDE_THE_PATH, Loop, Metric, Objective
+from closedloop.loops.experiments import experiments_of
 from closedloop.reports import statistics
 from closedloop.reports.deals import Deal
 from closedloop.reports.facts import ArmCount, Facts, NewPerson, Quality
@@ -184,8 +185,10 @@ class Foreign:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """The holdout of one gate: does what lies behind it bring deals?
+    """One experiment: does what lies behind a gate bring deals, does the whole loop, and what does a gate refuse?
 
+    Shapes: `kind` is holdout, universal (without a gate) or reverse, of which `treated` are those let through and
+    `holdout` those refused.
     Shapes: `answer` is refused, empty, not_enough_evidence, better or worse; `method` is always_valid while the loop
     runs, newcombe after its end.
     Units: `lift` and `detectable` are differences of shares.
@@ -205,6 +208,7 @@ class Experiment:
     method: str
     detectable: float | None
     answer: str
+    kind: str = "holdout"
 
 
 @dataclass(frozen=True, slots=True)
@@ -571,7 +575,7 @@ def _share(credits: Credits, rule: str, channel: str) -> Share:
 
 
 def _experiment(arms: ArmCount, loop: Loop, *, ended: bool) -> Experiment:
-    planned = next(gate.holdout for gate in loop.gates if gate.name == arms.gate)
+    planned = next(share for kind, gate, share in experiments_of(loop) if (kind, gate) == (arms.kind, arms.gate))
     p = statistics.sample_ratio(arms.treated, arms.holdout, planned)
     numbers = (arms.treated_won, arms.treated, arms.holdout_won, arms.holdout)
     refused = p is not None and p < statistics.SAMPLE_RATIO_REFUSES_BELOW
@@ -596,7 +600,7 @@ def _experiment(arms: ArmCount, loop: Loop, *, ended: bool) -> Experiment:
         interval=interval, method="newcombe" if ended else "always_valid",
         # With no deal at all, or nothing but deals, the spread of the shares is not known yet.
         detectable=statistics.detectable(arms.treated, arms.holdout, base) if 0 < base < 1 and not refused else None,
-        answer=answer,
+        answer=answer, kind=arms.kind,
     )
 
 

@@ -50,7 +50,7 @@ def _checks(report: Report, facts: Facts, credits: Credits) -> Iterator[Check]:
     judged = sum(count.people for count in facts.verdicts)
     yield _check("gates_cover_verdicts", sum(gate.judged for gate in report.gates), "=", judged)
     for arms in facts.arms:
-        yield _check(f"arms_sum:{arms.gate}", arms.treated + arms.holdout + arms.mixed, "=", arms.eligible)
+        yield _check(f"arms_sum:{arms.kind}:{arms.gate}", arms.treated + arms.holdout + arms.mixed, "=", arms.eligible)
     for rule, by_channel in credits.by_rule.items():
         value = sum(share.value for share in by_channel.values())
         yield _check(f"credit_is_revenue:{rule}", value, "=", money.revenue_minor)

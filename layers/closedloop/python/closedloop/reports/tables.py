@@ -87,8 +87,9 @@ def tables(report: Report, words: Words) -> Mapping[str, Table]:
         Table("experiments", _columns("gate", "eligible/count", "treated/count", "treated_won/count", "holdout/count",
                                       "holdout_won/count", "mixed/count", "sample_ratio/p", "lift/points",
                                       "interval/signed_interval", "method", "answer"), tuple(
-            (e.gate, e.eligible, e.treated, e.treated_won, e.holdout, e.holdout_won, e.mixed, e.sample_ratio_p, e.lift,
-             e.interval, words.get(f"method:{e.method}"), words.answer(e)) for e in report.experiments)),
+            (words.experiment(e), e.eligible, e.treated, e.treated_won, e.holdout, e.holdout_won, e.mixed,
+             e.sample_ratio_p, e.lift, e.interval, words.get(f"method:{e.method}"), words.answer(e))
+            for e in report.experiments)),
         Table("mails", _columns("campaign", *(f"{name}/count" for name in (
             "asked_for", "sent", "failed", "unknown", "pending", "delivered", "opened", "opened_by_machine", "clicked",
             "bounced", "complained", "unsubscribed"))), tuple(

@@ -246,13 +246,16 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "experiments_lead": (
         "At gates with a holdout, a random share of those who pass is kept back. The difference in "
         "deals won between the treated and the holdout is what the campaigns behind the gate really "
-        "add, in percentage points.",
+        "add, in percentage points; for the whole loop, it is what all its campaigns add to those "
+        "who get none. Of those who are not ready, a gate may let a share through: if they win as "
+        "many deals as others, the gate asks too much.",
         "ホールドアウトのあるゲートでは、通過者の一部を無作為に留め置きます。実施群と留保群の受注率の差が、"
-        "その先の施策の真の効果(ポイント)です。",
+        "その先の施策の真の効果(ポイント)です。ループ全体の行は、どの施策も届かない人との差です。"
+        "未達者の一部を無作為に通すゲートでは、通した人の受注率が高ければ条件が厳しすぎます。",
     ),
     "eligible": ("Eligible", "対象者"),
-    "treated": ("Treated", "実施"),
-    "holdout": ("Holdout", "留保"),
+    "treated": ("Treated or let through", "実施・通過"),
+    "holdout": ("Holdout or refused", "留保"),
     "mixed": ("In both arms", "両群混在"),
     "treated_won": ("Treated, won", "実施・受注"),
     "holdout_won": ("Holdout, won", "留保・受注"),
@@ -268,6 +271,19 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "answer:empty": ("Not enough evidence: an arm is empty.", "根拠不足:片方の群に人がいません。"),
     "answer:not_enough_evidence": ("Not enough evidence.", "根拠不足。"),
     "answer:better": ("More deals with the campaigns behind this gate.", "このゲートの先の施策で受注が増えています。"),
+    "answer:universal:better": ("More deals with this loop's campaigns.", "このループの施策で受注が増えています。"),
+    "answer:universal:worse": ("Fewer deals with this loop's campaigns.", "このループの施策で受注が減っています。"),
+    "answer:reverse:better": (
+        "Those let through win more deals than those refused: the gate may ask too much.",
+        "通した人は留めた人より受注が多く、条件が厳しすぎる可能性があります。",
+    ),
+    "answer:reverse:worse": (
+        "Those let through win fewer deals than those refused: the gate is right to wait.",
+        "通した人は留めた人より受注が少なく、待つ判断は妥当です。",
+    ),
+    "experiment:holdout": ("{gate}", "{gate}"),
+    "experiment:universal": ("whole loop", "ループ全体"),
+    "experiment:reverse": ("{gate}, let through though not ready", "{gate}(未達者を通過)"),
     "answer:worse": ("Fewer deals with the campaigns behind this gate.", "このゲートの先の施策で受注が減っています。"),
     "method:always_valid": ("always-valid interval, while the loop runs", "常時有効区間(実施中)"),
     "method:newcombe": ("Newcombe interval, after the end", "Newcombe区間(終了後)"),
@@ -276,7 +292,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "These arms can show a difference of {points} points or more.",
         "この人数で検出できる差は {points} ポイント以上です。",
     ),
-    "no_experiments": ("No gate of this loop keeps a holdout.", "ホールドアウトを設けたゲートはありません。"),
+    "no_experiments": ("This loop keeps no holdout.", "このループにホールドアウトはありません。"),
     "mails": ("Mails", "メール"),
     "mails_lead": (
         "People, not messages. Opens by machines are fetches of mail programs and scanners; they are "
@@ -432,10 +448,18 @@ class Words:
         text = self.either(f"check:{kind}", kind)
         if kind in ("credit_is_revenue", "credit_is_deals", "table_is_revenue"):
             about = self.get(f"rule_{about}")
+        if kind == "arms_sum":
+            of, _, gate = about.partition(":")
+            about = self.get(f"experiment:{of}", gate=gate)
         return f"{text} · {self.stage(about)}" if about else text
 
+    def experiment(self, experiment: Experiment) -> str:
+        """What an experiment is about: a gate, the whole loop, or those whom a gate refuses."""
+        return self.get(f"experiment:{experiment.kind}", gate=experiment.gate)
+
     def answer(self, experiment: Experiment) -> str:
-        text = self.get(f"answer:{experiment.answer}")
+        plain = self.get(f"answer:{experiment.answer}")
+        text = self.either(f"answer:{experiment.kind}:{experiment.answer}", plain)
         if experiment.answer == "not_enough_evidence" and experiment.detectable is not None:
             gap = "" if self.language is Language.JA else " "
             text += gap + self.get("can_detect", points=f"{experiment.detectable * 100:.1f}")

@@ -104,6 +104,7 @@ class Decisions(Table):
                         "reason": {"S": decision.reason},
                         "unit": {"S": after.unit},
                         "gate": {"S": decision.verdicts[-1].gate if decision.verdicts else ""},
+                        **_drawn(decision),
                     }
                 )
             )
@@ -156,17 +157,19 @@ class Decisions(Table):
 
 
 def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
-    facts: dict[str, Any] = {
+    return {
         "gate": {"S": verdict.gate},
         "outcome": {"S": verdict.outcome.value},
         "reason": {"S": verdict.reason},
         "hold_kind": {"S": verdict.hold_kind.value if verdict.hold_kind else ""},
-        "arm": {"S": verdict.arm.value if verdict.arm else ""},
         "detail": {"S": as_json(verdict)},
+        **_drawn(verdict),
     }
-    if verdict.draw is not None:
-        facts["draw"] = {"S": repr(verdict.draw)}
-    return facts
+
+
+def _drawn(by: Verdict | Decision) -> dict[str, Any]:
+    facts = {"arm": {"S": by.arm.value if by.arm else ""}}
+    return facts if by.draw is None else {**facts, "draw": {"S": repr(by.draw)}}
 
 
 def decision_row(item: Item) -> dict[str, Any]:

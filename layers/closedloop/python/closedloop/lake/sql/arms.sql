@@ -1,34 +1,46 @@
--- Who was drawn into which arm at each gate, and how many of each arm won a deal afterwards?
-WITH drawn AS (
-  SELECT v.gate, coalesce(m.person, v.person) AS person, min(v.arm) AS least, max(v.arm) AS most,
-         min(v.decided_at) AS drawn_at
-  FROM decisions v
-  LEFT JOIN person_map m ON m.node = v.anchor
-  WHERE v.kind = 'verdict' AND v.arm <> ''
-  GROUP BY v.gate, coalesce(m.person, v.person)
+-- Who was drawn into which arm of each experiment, and how many of each arm won a deal afterwards?
+-- A gate's holdout draws the ready, its reverse holdout the refused, the loop's universal holdout whoever enters; those
+-- whom the latter keeps out are in no other. `first` are the treated or let through, `second` the holdout or refused.
+WITH told AS (
+  SELECT CASE WHEN d.kind = 'transition' THEN 'universal'
+              WHEN d.arm IN ('let through', 'refused') THEN 'reverse' ELSE 'holdout' END AS kind,
+         CASE WHEN d.kind = 'transition' THEN '' ELSE d.gate END AS gate,
+         coalesce(m.person, d.person) AS person, d.arm, d.decided_at
+  FROM decisions d
+  LEFT JOIN person_map m ON m.node = d.anchor
+  WHERE d.arm NOT IN ('', 'kept out') AND (d.kind = 'verdict' OR (d.kind = 'transition' AND d.from_stage = ''))
+), drawn AS (
+  SELECT kind, gate, person, bool_or(arm IN ('treated', 'let through')) AS first,
+         bool_or(arm IN ('holdout', 'refused')) AS second, min(decided_at) AS drawn_at
+  FROM told
+  GROUP BY kind, gate, person
 ), wins AS (
-  SELECT d.gate, d.person, max(CASE WHEN w.won_at >= d.drawn_at THEN 1 ELSE 0 END) AS won
+  SELECT d.kind, d.gate, d.person, max(CASE WHEN w.won_at >= d.drawn_at THEN 1 ELSE 0 END) AS won
   FROM drawn d
   LEFT JOIN winners w ON w.person = d.person
-  GROUP BY d.gate, d.person
+  GROUP BY d.kind, d.gate, d.person
 ), eligible AS (
-  SELECT v.gate, count(DISTINCT coalesce(m.person, v.person)) AS people
-  FROM decisions v
-  JOIN gates_asked g ON g.gate = v.gate
+  SELECT e.kind, e.gate, count(DISTINCT coalesce(m.person, v.person)) AS people
+  FROM experiments_asked e
+  JOIN decisions v ON (
+    (e.kind = 'universal' AND v.kind = 'transition' AND v.from_stage = '')
+    OR (e.kind = 'holdout' AND v.kind = 'verdict' AND v.gate = e.gate AND v.arm NOT IN ('kept out', 'let through')
+        AND (v.outcome = 'advance' OR v.hold_kind = 'holdout'))
+    OR (e.kind = 'reverse' AND v.kind = 'verdict' AND v.gate = e.gate AND v.arm <> 'kept out'
+        AND ((v.outcome = 'hold' AND v.hold_kind <> 'holdout') OR v.arm = 'let through'))
+  )
   LEFT JOIN person_map m ON m.node = v.anchor
-  WHERE v.kind = 'verdict' AND g.holdout > 0 AND (v.outcome = 'advance' OR v.hold_kind = 'holdout')
-  GROUP BY v.gate
+  GROUP BY e.kind, e.gate
 )
-SELECT g.gate, coalesce(max(e.people), 0) AS eligible,
-       count(CASE WHEN d.most = 'treated' AND d.least = 'treated' THEN 1 END) AS treated,
-       count(CASE WHEN d.most = 'holdout' AND d.least = 'holdout' THEN 1 END) AS holdout,
-       count(CASE WHEN d.least <> d.most THEN 1 END) AS mixed,
-       count(CASE WHEN d.most = 'treated' AND d.least = 'treated' AND w.won = 1 THEN 1 END) AS treated_won,
-       count(CASE WHEN d.most = 'holdout' AND d.least = 'holdout' AND w.won = 1 THEN 1 END) AS holdout_won
-FROM gates_asked g
-LEFT JOIN drawn d ON d.gate = g.gate
-LEFT JOIN wins w ON w.gate = d.gate AND w.person = d.person
-LEFT JOIN eligible e ON e.gate = g.gate
-WHERE g.holdout > 0
-GROUP BY g.gate
-ORDER BY g.gate
+SELECT e.kind, e.gate, coalesce(max(l.people), 0) AS eligible,
+       count(CASE WHEN d.first AND NOT d.second THEN 1 END) AS first,
+       count(CASE WHEN d.second AND NOT d.first THEN 1 END) AS second,
+       count(CASE WHEN d.first AND d.second THEN 1 END) AS mixed,
+       count(CASE WHEN d.first AND NOT d.second AND w.won = 1 THEN 1 END) AS first_won,
+       count(CASE WHEN d.second AND NOT d.first AND w.won = 1 THEN 1 END) AS second_won
+FROM experiments_asked e
+LEFT JOIN drawn d ON d.kind = e.kind AND d.gate = e.gate
+LEFT JOIN wins w ON w.kind = d.kind AND w.gate = d.gate AND w.person = d.person
+LEFT JOIN eligible l ON l.kind = e.kind AND l.gate = e.gate
+GROUP BY e.kind, e.gate
+ORDER BY e.gate, e.kind
