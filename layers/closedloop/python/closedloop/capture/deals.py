@@ -82,6 +82,7 @@ def _entry(told: Told, site: Site, hasher: Hasher, received: datetime) -> Entry:
     said = {
         "amount_minor": told.amount_minor, "currency": told.currency, "stage_is_open": told.open or None,
         "stage": told.stage.replace("\x00", "")[:100] if told.stage else None,
+        "product": told.product.replace("\x00", "") if told.product else None,
     }
     entry: dict[str, Any] = {
         "id": f"{site.site}/crm/{told.id}", "type": "track", "name": told.name, "at": iso(at), "deal": deal,

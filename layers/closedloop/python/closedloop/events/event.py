@@ -58,6 +58,8 @@ ORDER_CANCELLED = "Order Cancelled"
 ORDER_REFUNDED = "Order Refunded"
 ORDERS = frozenset((ORDER_COMPLETED, ORDER_UPDATED, ORDER_CANCELLED, ORDER_REFUNDED))
 COST_REPORTED = "Campaign Cost Reported"
+# Somebody came by the link of another; only our own signed links say so.
+REFERRAL_FOLLOWED = "Referral Followed"
 # A row of a list was corrected, or its import undone: the event that `retracts` names stands no longer.
 ROW_RETRACTED = "List Row Retracted"
 # Somebody of the company decided who is whom, or took that back; `retracts` names what stands no longer.

@@ -19,7 +19,9 @@ from closedloop.events.sources import source_of
 from closedloop.events.times import iso
 from closedloop.identity.persons import anchor_of, person_id
 from closedloop.profiles import consents
+from closedloop.profiles.advocacy import referrals_of
 from closedloop.profiles.fit import fit_of
+from closedloop.profiles.ownership import things_of
 from closedloop.profiles.points import Line, earned, ignored, is_page, path_of, shown_in_vain
 from closedloop.profiles.profile import DealState, Profile, Seen
 from closedloop.sites.definition import Site
@@ -97,6 +99,8 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         site_consent=consents.said_elsewhere(proofs, consent),
         machine=_machine(judged),
         ignored=ignored(shown_in_vain(judged, lines, sites), facts),
+        owned=things_of(facts, sites),
+        referred=referrals_of(alive),
     )
 
 
@@ -185,7 +189,8 @@ def _deals(events: Iterable[Event], sites: Mapping[str, Site]) -> dict[str, Deal
             said.setdefault(f"{event.site}/{event.deal}", []).append(word_of(event, sites[event.site].time_zone))
     deals = {
         name: DealState(
-            deal.state, deal.amount_minor, deal.currency, iso(deal.at), deal.refunded_minor, deal.paid_minor, deal.mixed
+            deal.state, deal.amount_minor, deal.currency, iso(deal.at), deal.refunded_minor, deal.paid_minor,
+            deal.mixed, iso(deal.won_at) if deal.won_at and deal.won_at != deal.at else "",
         )
         for name, words in said.items() if (deal := fold_deal(words)) is not None
     }

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping, Set
 from dataclasses import MISSING, dataclass, field, fields
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -25,7 +25,9 @@ import msgspec
 
 from closedloop.errors import BadShape
 from closedloop.events.times import parse
+from closedloop.profiles.advocacy import Referral
 from closedloop.profiles.interest import Ignored
+from closedloop.profiles.ownership import Thing
 
 
 class Seen(msgspec.Struct, frozen=True, gc=False):
@@ -49,7 +51,8 @@ class Stored(NamedTuple):
 class DealState:
     """Where one deal stands.
 
-    Shapes: `state` is opened, won or lost; `mixed` says that several currencies were named.
+    Shapes: `state` is opened, won or lost; `mixed` says that several currencies were named; `won_at` is told where
+    something was said of a won deal afterwards.
     Units: money in minor units; `refunded_minor` is what went back, `paid_minor` what came in, where that was told.
     """
 
@@ -60,6 +63,7 @@ class DealState:
     refunded_minor: int = 0
     paid_minor: int = 0
     mixed: bool = False
+    won_at: str = ""
 
     @property
     def standing(self) -> str:
@@ -125,6 +129,8 @@ class Profile:
     machine: Mapping[str, int] = field(default_factory=dict)
     ignored: Mapping[str, Ignored] = field(default_factory=dict)
     prize_at: str = ""
+    owned: tuple[Thing, ...] = ()
+    referred: tuple[Referral, ...] = ()
 
     @property
     def anchor(self) -> str:
@@ -184,8 +190,8 @@ _UNREADABLE = (ValueError, TypeError, AttributeError, zlib.error)
 
 def _deal_words(deal: DealState) -> list[Any]:
     words: list[Any] = [deal.state, deal.amount_minor, deal.currency, deal.at]
-    money = (deal.refunded_minor, deal.paid_minor, deal.mixed)
-    return [*words, *money] if any(money) else words
+    more = (deal.refunded_minor, deal.paid_minor, deal.mixed, *([deal.won_at] if deal.won_at else []))
+    return [*words, *more] if any(more) else words
 
 
 def _seen_text(seen: Seen) -> str:
@@ -234,6 +240,17 @@ _more = msgspec.json.Decoder(dict[str, Any]).decode
 _visited = msgspec.json.Decoder(_Visited).decode
 
 
+def _itself(value: Any) -> Any:
+    return value
+
+
+# What of all else is more than JSON's own values.
+_AS: Mapping[str, Callable[[Any], Any]] = {
+    "owned": lambda rows: tuple(Thing(*row) for row in rows),
+    "referred": lambda rows: tuple(Referral(*row) for row in rows),
+}
+
+
 def profile_from(stored: Stored) -> Profile:
     """Read what `stored` gave.
 
@@ -249,7 +266,7 @@ def profile_from(stored: Stored) -> Profile:
             did={key: _seen(text) for key, text in _did(told.did).items()},
             visited={key: _seen(text) for key, text in more.get("visited", _NOTHING).items()},
             # Newer code may know more of a person; what this code does not know it leaves out.
-            **{name: more[name] for name in _MORE if name in more},
+            **{name: _AS.get(name, _itself)(more[name]) for name in _MORE if name in more},
         )
     except _UNREADABLE as error:
         raise BadShape(f"a stored profile cannot be read: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal
@@ -286,6 +287,36 @@ class Accounts(Definition):
         return self
 
 
+class LifeCurve(Definition):
+    """How long things of a class are used before they are replaced, as a Weibull curve.
+
+    Shapes: `source` says where the figures are from, `window` from which chance of replacement in the next six months
+    on the window for it is open; the top fifth of the class's owners when left out.
+    Units: `years` is the scale, at which 63 of 100 are replaced; with `k` above 1 old things go sooner than new ones.
+    """
+
+    k: Annotated[Number, Field(gt=0, le=20)]
+    years: Annotated[Number, Field(ge=0.05, le=200)]
+    source: Text
+    window: Annotated[Number, Field(gt=0, lt=1)] | None = None
+
+
+class ProductClass(Definition):
+    """Products that replace each other: their names, what they are about, how long they are used.
+
+    Shapes: `names` are what orders and lists call a product; letter case, width and spaces make no difference.
+    """
+
+    names: tuple[Text, ...] = Field(min_length=1)
+    topics: tuple[Name, ...] = ()
+    life: LifeCurve | None = None
+
+
+def product_key(name: str) -> str:
+    """A product's name in the one form that is compared."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 class MailSender(Definition):
     """Who our mails come from, as the law of the receivers asks it to be shown."""
 
@@ -326,7 +357,8 @@ class Site(Definition):
     Shapes: `write_key` is public and stands in the pages; `former_write_keys` are good for as long as they are listed,
     so that pages can change over, and any other key is refused once the file is applied; `origins` are scheme and host
     of the pages; `group` names the companies that share one customer list (the site alone when left out); phone numbers
-    without a country are of `region`, and money of which a CRM or shop names no currency is in `currency`.
+    without a country are of `region`, and money of which a CRM or shop names no currency is in `currency`; `products`
+    are classes of products by name.
     """
 
     site: Name
@@ -345,6 +377,7 @@ class Site(Definition):
     topics: tuple[TopicRule, ...] = ()
     forms: dict[Name, Form] = Field(default_factory=dict)
     target_attributes: tuple[TargetAttribute, ...] = ()
+    products: dict[Name, ProductClass] = Field(default_factory=dict)
     points: Points = Points()
     accounts: Accounts = Accounts()
     mail_sender: MailSender | None = None
@@ -364,8 +397,22 @@ class Site(Definition):
             (("forms", name, "double_opt_in"), "the site has no mail_sender in whose name a mail could ask")
             for name, form in self.forms.items() if form.double_opt_in and self.mail_sender is None
         )
+        problems.extend(self._doubtful_products())
         refuse("site", problems)
         return self
+
+    def _doubtful_products(self) -> Iterable[tuple[Place, str]]:
+        """Names that two products have, and topics that nothing else is about."""
+        classes: dict[str, str] = {}
+        for name, products in self.products.items():
+            for place, product in enumerate(products.names):
+                other = classes.setdefault(product_key(product), name)
+                if other != name or product_key(product) in map(product_key, products.names[:place]):
+                    yield ("products", name, "names", place), f"{product.strip()} is listed already, under {other}"
+            yield from (
+                (("products", name, "topics", place), f"no page and no form of the site is about {topic}")
+                for place, topic in enumerate(products.topics) if topic not in self.known_topics
+            )
 
     def _is_own_page(self, where: str) -> bool:
         """Whether a browser that is sent there stays with the site.

@@ -33,10 +33,10 @@ MILLISECONDS = re.compile(r"[0-9]{1,14}\Z")
 DECODED = re.compile(r"%(?:3A|2F|3F|40|21|24|27|28|29|2A|2C|3B)", re.IGNORECASE)
 DEALS = "0-3"
 USUAL = {"closedwon": "won", "closedlost": "lost"}
-# HubSpot's own names of a deal's properties, and two that the owner adds: who buys.
+# HubSpot's own names of a deal's properties, and three that the owner adds: who buys, and what.
 PROPERTIES = {
     "hs_object_id": "id", "hs_lastmodifieddate": "at", "dealstage": "stage", "amount": "amount",
-    "deal_currency_code": "currency", "email": "email", "user_id": "user_id",
+    "deal_currency_code": "currency", "email": "email", "user_id": "user_id", "product": "product",
 }
 FIELDS = {ours: theirs for theirs, ours in PROPERTIES.items()}
 

@@ -27,10 +27,11 @@ from closedloop.events.identifiers import Hasher, safe
 from closedloop.sites.definition import Site
 
 USUAL = {"Closed Won": "won", "Closed Lost": "lost"}
-# Salesforce's names of an opportunity's fields, and two that the owner adds: who buys.
+# Salesforce's names of an opportunity's fields, and three that the owner adds: who buys, and what.
 FIELDS = {
     "Id": "id", "LastModifiedDate": "at", "StageName": "stage", "Amount": "amount", "CurrencyIsoCode": "currency",
     "Contact_Email__c": "email", "Customer_Number__c": "user_id",
+    "Product__c": "product",
 }
 THEIRS = {ours: theirs for theirs, ours in FIELDS.items()}
 SIGNS_OF_AN_ORGANIZATION = 15

@@ -43,6 +43,7 @@ class Deal(BaseModel):
     amount_minor: Annotated[int, BeforeValidator(_no_bool), Field(ge=0, le=10**15)] | None = None
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
     stage: str | None = None
+    product: Annotated[str, Field(max_length=300)] | None = None
 
     @model_validator(mode="after")
     def _money_has_its_currency(self) -> Deal:
@@ -108,5 +109,5 @@ def read(request: Request, site: Site, hasher: Hasher) -> Message:
     return Message((Told(
         id=safe(request.headers["webhook-id"]), name=NAMES[message.type.removeprefix("deal.")], deal=deal.id,
         at=wire.aware(message.timestamp), amount_minor=deal.amount_minor, currency=deal.currency, stage=deal.stage,
-        email=deal.email, user_id=deal.user_id,
+        email=deal.email, user_id=deal.user_id, product=deal.product,
     ),))

@@ -43,6 +43,7 @@ class Told:
     open: bool = False
     email: str | None = None
     user_id: str | None = None
+    product: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class CrmDeal(BaseModel):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] | None = None
     email: Annotated[str, Field(max_length=300)] | None = None
     user_id: Annotated[wire.TextId, Field(max_length=1000)] | None = None
+    product: Annotated[str, Field(max_length=300)] | None = None
 
     def told(self, event_id: str, site: Site, usual: Mapping[str, str]) -> Told:
         """What this says, the stage read as the site's file and then as the CRM's usual names have it.
@@ -88,5 +90,5 @@ class CrmDeal(BaseModel):
             id=event_id, name=NAMES[step], deal=self.id, at=wire.aware(self.at), amount_minor=amount,
             currency=currency if amount is not None else self.currency or None, stage=self.stage or None,
             open=bool(self.stage) and step in ("opened", "changed"), email=self.email or None,
-            user_id=self.user_id or None,
+            user_id=self.user_id or None, product=self.product or None,
         )
