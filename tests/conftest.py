@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+# The fixtures that several folders share.
+pytest_plugins = ["tests.accounts", "tests.browsers"]
 FALSE_CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "testing",
     "AWS_SECRET_ACCESS_KEY": "testing",

@@ -14,7 +14,6 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from moto.server import ThreadedMotoServer
 
 from closedloop.store import schema
 
@@ -27,6 +26,9 @@ STARTS_WITHIN = 400
 @contextmanager
 def moto() -> Iterator[str]:
     """moto's server on a free port of the loopback."""
+    # Only whoever needs it pays for loading it.
+    from moto.server import ThreadedMotoServer
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
     host, port = server.get_host_and_port()

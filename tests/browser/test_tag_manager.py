@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.browser.conftest import KEY, Browser, Collector, Site
+from tests.browsers import KEY, Browser, Collector, Site
 from web import build
 
 SECTIONS = (

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.browser.conftest import KEY, REFUSES, Browser, Collector, Site
+from tests.browsers import KEY, REFUSES, Browser, Collector, Site
 from web import build
 
 pytestmark = pytest.mark.browser

@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from closedloop.lake.files import Files
 from closedloop.store.calls import Dynamo
 from closedloop.store.signed import DYNAMODB, Credentials, SignedClient
 from tests import engines
+from tests.accounts import REGION, Account
 from tests.builders import NOW
 
-# The account of the functions' own tests, for the faults of whole functions.
-from tests.functions.conftest import account, machine, moto, no_client_outlives_its_module, spill
-
-__all__ = ["account", "machine", "moto", "no_client_outlives_its_module", "spill"]
 NUMBERS = count(1)
 
 
 @pytest.fixture(scope="session")
-def url() -> Iterator[str]:
-    with engines.dynamodb_local() if engines.has_dynamodb_local() else engines.moto() as url:
+def url(request: pytest.FixtureRequest) -> Iterator[str]:
+    if not engines.has_dynamodb_local():
+        yield request.getfixturevalue("moto_url")
+        return
+    with engines.dynamodb_local() as url:
         yield url
 
 
@@ -55,9 +53,8 @@ def tables(url: str) -> Iterator[tuple[str, str]]:
 
 
 @pytest.fixture
-def files() -> Iterator[Files]:
+def files(moto: Account) -> Files:
     """An empty lake."""
-    with mock_aws():
-        s3 = boto3.client("s3", region_name="us-east-1")
-        s3.create_bucket(Bucket="lake")
-        yield Files(s3, "lake")
+    bucket = f"lake{next(NUMBERS)}"
+    moto.client("s3").create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
+    return Files(moto.client("s3"), bucket)

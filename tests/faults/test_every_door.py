@@ -26,8 +26,8 @@ from functions.capture_form import handler as capture_form
 from functions.drain_spill import handler as drain_spill
 from functions.follow_link import handler as follow_link
 from functions.project_profiles import handler as project_profiles
+from tests.accounts import EVENTS, POSTMARK, STATE, Account, Spill
 from tests.faults.nemesis import Disturbed, Nemesis
-from tests.functions.conftest import EVENTS, POSTMARK, STATE, Account, Spill
 from tests.functions.every_door import PROMISING, WAYS, beacon, brought
 from tests.functions.gateway import KEY, ORIGIN, Context, a_request
 from tests.functions.streams import a_batch

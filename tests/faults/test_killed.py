@@ -19,8 +19,8 @@ from functions.drain_spill import handler as drain_spill
 from functions.perform_actions import handler as perform_actions
 from functions.project_profiles import handler as project_profiles
 from functions.select_people import handler as select_people
+from tests.accounts import EVENTS, LAKE, MACHINE, STATE, Account, Spill, forget
 from tests.faults.nemesis import Disturbed, Nemesis
-from tests.functions.conftest import EVENTS, LAKE, MACHINE, STATE, Account, Spill, forget
 from tests.functions.every_door import PROMISING, WAYS, beacon, brought
 from tests.functions.gateway import Context
 from tests.functions.streams import a_batch

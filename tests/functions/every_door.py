@@ -18,7 +18,7 @@ from functions.capture_deal import handler as capture_deal
 from functions.capture_email import handler as capture_email
 from functions.capture_form import handler as capture_form
 from functions.follow_link import handler as follow_link
-from tests.functions.conftest import DEALS_SECRET, POSTMARK
+from tests.accounts import DEALS_SECRET, POSTMARK
 from tests.functions.gateway import KEY, ORIGIN, SECRET_KEY, Context, a_request, basic
 
 PERSON = "email:00112233445566778899aabbccddeeff"

@@ -14,7 +14,7 @@ from closedloop.events.failed import FailedEvent, FailedKind
 from functions.archive_events import handler
 from functions.capture_beacon import handler as beacon
 from functions.capture_form import handler as form
-from tests.functions.conftest import LAKE, Account
+from tests.accounts import LAKE, Account
 from tests.functions.gateway import KEY, ORIGIN, Context, a_request
 from tests.functions.streams import a_batch
 from tests.functions.test_project_profiles import NOW, a_packet, poison, stored

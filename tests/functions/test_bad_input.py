@@ -36,7 +36,7 @@ from functions.archive_events import handler as archive_events
 from functions.capture_beacon import handler as capture_beacon
 from functions.capture_form import handler as capture_form
 from functions.project_profiles import handler as project_profiles
-from tests.functions.conftest import DEALS_SECRET, SITES, STATE, Account
+from tests.accounts import DEALS_SECRET, SITES, STATE, Account
 from tests.functions.gateway import ADDRESS_OF_SENDER, KEY, ORIGIN, Context, a_request
 from tests.functions.streams import a_batch
 

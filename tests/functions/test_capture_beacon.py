@@ -18,7 +18,7 @@ from closedloop.errors import NotDurable
 from closedloop.events.packet import Packet
 from closedloop.sites.definition import Site
 from functions.capture_beacon import handler
-from tests.functions.conftest import EVENTS, SITES, STATE, Account
+from tests.accounts import EVENTS, SITES, STATE, Account
 from tests.functions.gateway import CHROME, KEY, ORIGIN, SECRET_KEY, Context, a_request, basic, said
 
 BROWSER = {"origin": ORIGIN, "content-type": "text/plain"}

@@ -18,7 +18,7 @@ from closedloop.events.packet import Packet
 from closedloop.runtime import clock
 from closedloop.sites.definition import Site
 from functions.capture_deal import handler
-from tests.functions.conftest import DEALS_SECRET, EVENTS, OLD_DEALS_SECRET, SITES, Account
+from tests.accounts import DEALS_SECRET, EVENTS, OLD_DEALS_SECRET, SITES, Account
 from tests.functions.gateway import Context, a_request, said
 
 NOW = datetime(2026, 11, 24, 6, 10, tzinfo=UTC)

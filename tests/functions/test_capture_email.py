@@ -20,7 +20,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
-from moto.server import ThreadedMotoServer
 
 from closedloop.capture import sns
 from closedloop.capture.mail import PROVIDERS, accept_mail
@@ -33,6 +32,7 @@ from closedloop.store.boto import BotoCalls
 from closedloop.store.ledger import failed_of, packet_of
 from closedloop.store.state import State
 from functions.capture_email import handler
+from tests.accounts import forget
 
 NOW = datetime(2026, 11, 24, 6, 10, tzinfo=UTC)
 SENT = int(NOW.timestamp())
@@ -57,15 +57,6 @@ Call = Callable[..., Reply]
 
 
 @pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture(scope="module")
 def sendgrid_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP256R1())
 
@@ -79,12 +70,6 @@ def public(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
     """A public key as the providers' pages show it: base64 without the lines around it."""
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return base64.b64encode(key.public_key().public_bytes(serialization.Encoding.DER, form)).decode()
-
-
-def forget() -> None:
-    ledgers = doors.ledger, doors.capture_ledger
-    for kept in (doors._signed, *ledgers, doors.state, doors._secrets, doors.keys, doors.boto, anymail.door):
-        kept.cache_clear()
 
 
 @dataclass(frozen=True)
@@ -862,7 +847,6 @@ def test_nothing_is_acknowledged_that_was_not_stored(
     call: Call, world: Cloud, sendgrid_key: ec.EllipticCurvePrivateKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVENTS_TABLE", "gone")
-    doors.ledger.cache_clear()
     reply = call(a_post("sendgrid", SENDGRID, sendgrid(sendgrid_key, SENDGRID)))
 
     assert reply["statusCode"] == 503

@@ -13,7 +13,7 @@ import pytest
 from closedloop.capture.form_spam import time_token
 from closedloop.sites.definition import Site
 from functions.capture_form import handler
-from tests.functions.conftest import EVENTS, Account
+from tests.accounts import EVENTS, Account
 from tests.functions.gateway import KEY, ORIGIN, SECRET_KEY, Context, a_request, basic, said
 
 PAGE = {"origin": ORIGIN, "content-type": "application/x-www-form-urlencoded"}

@@ -31,7 +31,7 @@ from closedloop.runtime import clock
 from closedloop.sites.definition import Site
 from closedloop.store.ledger import packet_item, packet_of
 from functions.capture_deal import handler
-from tests.functions.conftest import DEMO_SECRETS, EVENTS, HUBSPOT_SECRET, SALESFORCE_SECRET, SITES, Account
+from tests.accounts import DEMO_SECRETS, EVENTS, HUBSPOT_SECRET, SALESFORCE_SECRET, SITES, Account
 from tests.functions.gateway import Context, a_request, said
 from tests.functions.test_bad_input import CORPUS, closed, made
 

@@ -40,7 +40,7 @@ from functions.follow_link import handler as follow_link
 from functions.perform_actions import handler as perform_actions
 from functions.project_profiles import handler as project_profiles
 from functions.select_people import handler as select_people
-from tests.functions.conftest import PEPPER, STATE, Account
+from tests.accounts import PEPPER, STATE, Account
 from tests.functions.gateway import Context, a_request
 from tests.functions.streams import a_batch
 from tests.functions.test_workflow_tasks import sent
@@ -460,13 +460,13 @@ def test_killed_at_any_call_and_run_again_an_address_is_asked_once_or_looked_at(
         world.at += timedelta(hours=2)
         world.join(email, f"s-{calls}")
         world.project()
-        world.state = State(Dying(whole, calls, answered=answered), STATE)
+        world.state = State(Dying(whole, calls, answered=answered), STATE, PEPPER.encode)
         try:
             world.tick()
             killed = False
         except Killed:
             killed = True
-        world.state = State(whole, STATE)
+        world.state = State(whole, STATE, PEPPER.encode)
         world.at += 2 * CLAIM_LIFE
         world.tick()
         mails = [mail.to for _, mail in world.post.mails].count(email)

@@ -10,7 +10,7 @@ import pytest
 
 from functions.capture_beacon import handler as capture_beacon
 from functions.drain_spill import handler
-from tests.functions.conftest import EVENTS, LAKE, Account, Spill
+from tests.accounts import EVENTS, LAKE, Account, Spill
 from tests.functions.every_door import PROMISING, WAYS, beacon, brought
 from tests.functions.gateway import KEY, ORIGIN, Context, a_request, said
 

@@ -24,7 +24,7 @@ from closedloop.store.table import key
 from functions.archive_events import handler as archive_events
 from functions.capture_form import handler as capture_form
 from functions.project_profiles import handler as project_profiles
-from tests.functions.conftest import EVENTS, LAKE, STATE, Account, forget
+from tests.accounts import EVENTS, LAKE, STATE, Account, forget
 from tests.functions.every_door import beacon
 from tests.functions.gateway import ORIGIN, Context, a_request
 from tests.functions.streams import a_batch

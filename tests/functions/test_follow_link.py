@@ -1,4 +1,4 @@
-"""GET /l, /o and /u/{token}: a link of our mail leads on, is counted, and stops mails only by POST."""
+"""GET /l, /o, /u and /r/{token}: a link of ours leads on, is counted, and stops mails only by POST."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from closedloop.capture.links import CLICK, HIDDEN, OPEN, UNSUBSCRIBE, Mailed, Tokens
+from closedloop.capture.links import CLICK, HIDDEN, OPEN, REFERRAL, UNSUBSCRIBE, Handed, Mailed, Tokens
 from closedloop.events.times import iso
 from closedloop.runtime import clock, doors
 from functions.follow_link import handler
-from tests.functions.conftest import EVENTS, Account
+from tests.accounts import EVENTS, Account
 from tests.functions.gateway import ORIGIN, Context, a_request
 
 PERSON = "email:00112233445566778899aabbccddeeff"
@@ -253,3 +253,57 @@ def test_two_keys_live_beside_each_other_and_the_newest_signs(account: Account) 
 def test_no_address_is_in_a_link(account: Account) -> None:
     assert "@" not in token()
     assert "@" not in token(UNSUBSCRIBE)
+
+
+# Bringing others.
+
+
+def come(signed: str, method: str = "GET", **more: Any) -> dict[str, Any]:
+    return handler.handle(a_request(method, f"/r/{signed}", parts={"token": signed}, **more), Context())
+
+
+def handed(site: str = "demo", url: str = WHERE) -> str:
+    return Tokens(doors.link_keys()).sign(REFERRAL, Handed(site, PERSON, url))
+
+
+def test_who_comes_by_anothers_link_is_led_on_and_their_browser_knows_whose_it_was(account: Account) -> None:
+    reply = come(handed())
+    assert (reply["statusCode"], reply["headers"]["location"]) == (302, WHERE)
+    [record] = account.records()
+    assert record["name"] == "Referral Followed"
+    assert record["properties"] == {"referrer": PERSON, "link": f"{ORIGIN}/products/pumps"}
+    # The guest is not the one whose link it is.
+    assert "ids" not in record
+    assert reply["cookies"][0].startswith(f"_cl_vid={record['visitor']}; Max-Age=34128000;")
+
+
+def test_however_often_a_browser_follows_one_link_it_is_one_fact(account: Account) -> None:
+    for _ in range(3):
+        come(handed(), cookies=[COOKIE])
+    assert len({record["id"] for record in account.records()}) == 1
+    assert {packet.subject for packet in account.packets()} == {"V#demo#jane-on-a-laptop"}
+
+
+@pytest.mark.parametrize(
+    ("site", "url", "method", "headers"),
+    [("asking", "https://eu.example/", "GET", {}), ("demo", WHERE, "GET", {"sec-gpc": "1"}), ("demo", WHERE, "HEAD", {})],
+)
+def test_nobody_is_told_apart_unasked_by_a_link_that_was_handed_on(
+    account: Account, site: str, url: str, method: str, headers: dict[str, str]
+) -> None:
+    reply = come(handed(site, url), method, headers=headers, cookies=[COOKIE])
+    assert (reply["statusCode"], "cookies" in reply, account.items(EVENTS)) == (302, False, [])
+
+
+@pytest.mark.parametrize("signed", ["", "x.y", "click", "elsewhere", "nowhere"])
+def test_a_link_that_nobody_was_given_brings_nobody(account: Account, signed: str) -> None:
+    made = {"click": token(), "elsewhere": handed(url="https://evil.example/"), "nowhere": handed("nobody")}
+    reply = come(made.get(signed, signed), cookies=[COOKIE])
+    assert (reply["statusCode"], account.items(EVENTS)) == (404, [])
+    assert "location" not in reply["headers"]
+
+
+def test_a_guest_is_led_on_when_nothing_can_be_stored(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    account.client("dynamodb").delete_table(TableName=EVENTS)
+    reply = come(handed(), cookies=[COOKIE])
+    assert (reply["statusCode"], reply["headers"]["location"], "cookies" in reply) == (302, WHERE, False)

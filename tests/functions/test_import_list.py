@@ -17,7 +17,7 @@ from closedloop.lake.imports import Journal
 from closedloop.runtime import lists
 from functions.import_list import handler
 from functions.project_profiles import handler as projector
-from tests.functions.conftest import EVENTS, LAKE, PEPPER, STATE, Account, forget
+from tests.accounts import EVENTS, LAKE, PEPPER, STATE, Account, forget
 from tests.functions.gateway import Context
 from tests.functions.streams import a_batch
 
@@ -47,7 +47,6 @@ class Desk:
     def __init__(self, account: Account) -> None:
         self.account = account
         self.seen: set[tuple[str, str]] = set()
-        lists.lists.cache_clear()
         lists.lists().put_mapping("demo", MAPPING)
 
     def drop(self, content: str | bytes, key: str = KEY) -> list[str]:
@@ -232,7 +231,6 @@ def handler_says(desk: Desk, content: str) -> list[str]:
     again = desk.drop(content)
     del desk.follow
     forget()
-    lists.lists.cache_clear()
     return again
 
 

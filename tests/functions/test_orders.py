@@ -16,7 +16,7 @@ from closedloop.profiles.fold import fold
 from closedloop.profiles.profile import DealState, Profile
 from closedloop.sites.definition import Site
 from functions.capture_beacon import handler
-from tests.functions.conftest import PEPPER, SITES, Account
+from tests.accounts import PEPPER, SITES, Account
 from tests.functions.gateway import KEY, ORIGIN, SECRET_KEY, Context, a_request, basic, said
 
 DEMO = Site.model_validate(SITES[0][0])

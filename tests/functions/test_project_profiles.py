@@ -16,7 +16,7 @@ from closedloop.profiles.flow import project
 from closedloop.profiles.profile import Stored, profile_from
 from closedloop.store.ledger import packet_item
 from functions.project_profiles import handler
-from tests.functions.conftest import EVENTS, MACHINE, STATE, Account
+from tests.accounts import EVENTS, MACHINE, STATE, Account
 from tests.functions.gateway import CHROME, Context
 from tests.functions.streams import a_batch, ids, number_of
 

@@ -10,32 +10,17 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from closedloop.errors import NotFound, NotReconciled
-from closedloop.runtime import doors
 from closedloop.store.boto import BotoCalls
 from closedloop.store.state import State
 from functions.report_loop import handler
+from tests.accounts import forget
 from tests.unit.test_report import LATEST, a_small_loop
 from tests.unit.test_report_rows import DAY, a_verdict, the_loop, the_site, write
 
 AS_OF = "2026-11-24T03:00:00Z"
 WORDS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
-
-
-def forget() -> None:
-    for kept in (doors._signed, doors.state, doors.boto, doors.lake, doors.reports, doors._sites):
-        kept.cache_clear()
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from closedloop.cli.main import main
 from closedloop.runtime import clock
 from functions.archive_events import handler as archive_events
 from functions.capture_beacon import handler as capture_beacon
-from tests.functions.conftest import Account, forget
+from tests.accounts import Account, forget
 from tests.functions.gateway import CHROME, KEY, ORIGIN, Context, a_request
 from tests.functions.streams import a_batch
 

@@ -14,7 +14,7 @@ import pytest
 from closedloop.runtime import doors, turnstile
 from closedloop.sites.definition import Site
 from functions.capture_form import handler
-from tests.functions.conftest import Account
+from tests.accounts import Account
 from tests.functions.gateway import ADDRESS_OF_SENDER, Context, a_request
 
 ORIGIN = "https://careful.example"

@@ -23,7 +23,7 @@ from functions.follow_link import handler as follow_link
 from functions.perform_actions import handler as perform_actions
 from functions.project_profiles import handler as project_profiles
 from functions.select_people import handler as select_people
-from tests.functions.conftest import MACHINE, REGION, STATE, Account
+from tests.accounts import MACHINE, REGION, STATE, Account
 from tests.functions.gateway import Context, a_request
 from tests.functions.streams import a_batch
 from tests.functions.test_project_profiles import a_packet, stored

@@ -10,7 +10,7 @@ import pytest
 from closedloop.runtime import doors
 from closedloop.sites.definition import Site
 from functions.capture_beacon import handler
-from tests.functions.conftest import Account
+from tests.accounts import Account
 from tests.functions.gateway import Context, a_request
 
 OLD, NEW = "pk_young_old_1234", "pk_young_new_1234"

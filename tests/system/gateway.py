@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from functions.capture_beacon import handler as capture_beacon
 from functions.capture_form import handler as capture_form
 from functions.serve_tracker import handler as serve_tracker
-from tests.browser.conftest import WAIT_S, Answer, serving
+from tests.browsers import WAIT_S, Answer, serving
 from tests.functions.gateway import Context, a_request
 
 Reply = dict[str, Any]

@@ -11,9 +11,9 @@ import pytest
 from rudderstack.analytics.client import Client as RudderClient
 from segment.analytics.client import Client as SegmentClient
 
-from tests.browser.conftest import KEY as WRITE_KEY
-from tests.browser.conftest import Browser, Site
-from tests.functions.conftest import Account
+from tests.accounts import Account
+from tests.browsers import KEY as WRITE_KEY
+from tests.browsers import Browser, Site
 from tests.functions.gateway import KEY, basic
 from tests.system.conftest import NODE_MODULES, node
 from tests.system.gateway import OUTAGES, Gateway, Outage

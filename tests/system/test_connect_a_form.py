@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,11 @@ import pytest
 
 from closedloop.runtime import clock
 from closedloop.sites.definition import FormField
-from tests.browser.conftest import Browser, Site
-from tests.functions.conftest import Account, machine  # noqa: F401
-from tests.system.conftest import ROOT
+from tests.accounts import Account
+from tests.browsers import Browser, Site
+from tests.system.conftest import ROOT, Run
 from tests.system.gateway import Gateway
-from tests.system.test_recipes import ADD, README, blocks, run, streamed  # noqa: F401
+from tests.system.test_recipes import ADD, README, blocks, streamed
 
 NAME = "connect-a-form.md"
 PAGE = (ROOT / "docs" / NAME).read_text(encoding="utf-8")
@@ -28,7 +28,7 @@ HANAKO = {
 
 
 @pytest.fixture
-def form(site: Site, run: Callable[..., str], gateway: Gateway, tmp_path: Path) -> str:  # noqa: F811
+def form(site: Site, run: Run, gateway: Gateway, tmp_path: Path) -> str:
     """The site with its form, as the page declares it; the form's HTML."""
     words = ADD["yaml"][0].replace("[https://www.example.com]", f"[{site.url}]") + CODE["yaml"][0]
     (tmp_path / "my-site.yaml").write_text(words, encoding="utf-8")
@@ -60,7 +60,7 @@ def test_the_readme_leads_to_the_page_and_the_page_names_every_kind() -> None:
 
 @pytest.mark.browser
 def test_the_form_without_any_script(
-    browser: Browser, site: Site, account: Account, form: str, machine: Any, run: Callable[..., str]  # noqa: F811
+    browser: Browser, site: Site, account: Account, form: str, machine: Any, run: Run
 ) -> None:
     browser.open(site.page("/contact", body=form))
     fill(browser)

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from closedloop.events.sources import source_of
-from tests.browser.conftest import KEY, Answer, Browser, Site, serving
-from tests.functions.conftest import Account
+from tests.accounts import Account
+from tests.browsers import KEY, Answer, Browser, Site, serving
 from tests.system.conftest import ROOT, node
 from tests.system.gateway import OUTAGES, Gateway, Outage
 from web import build

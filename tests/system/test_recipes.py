@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from closedloop.cli.main import main
 from functions.archive_events import handler as archive_events
 from functions.project_profiles import handler as project_profiles
-from tests.browser.conftest import Browser, Site
-from tests.functions.conftest import LAKE, Account, forget
+from tests.accounts import Account, forget
+from tests.browsers import Browser, Site
 from tests.functions.gateway import Context
 from tests.functions.streams import a_batch
-from tests.system.conftest import NODE_MODULES, ROOT, node
+from tests.system.conftest import NODE_MODULES, ROOT, Run, node
 from tests.system.gateway import Gateway
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-Run = Callable[..., str]
 
 
 def blocks(name: str) -> dict[str, list[str]]:
@@ -38,30 +35,6 @@ def blocks(name: str) -> dict[str, list[str]]:
 
 
 ADD, SDK = blocks("add-a-site.md"), blocks("point-a-segment-sdk-here.md")
-
-
-@pytest.fixture
-def run(
-    gateway: Gateway, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> Run:
-    """A line of a `sh` block, as in a shell of its own that stands in the folder of the site's file."""
-    for name, value in {"PUBLIC_URL": gateway.url, "STAGE": "dev", "REPORTS_BUCKET": LAKE}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(tmp_path)
-
-    def run(line: str, *more: str) -> str:
-        forget()
-        capsys.readouterr()
-        program, *words = shlex.split(line)
-        assert program == "closedloop"
-        try:
-            main([*words, *more])
-        except SystemExit as end:
-            assert not end.code, capsys.readouterr().err
-        forget()
-        return capsys.readouterr().out
-
-    return run
 
 
 @pytest.fixture

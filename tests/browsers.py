@@ -13,17 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl
 
 import pytest
-from selenium import webdriver
-from selenium.webdriver.chrome.options import Options
-from selenium.webdriver.chrome.service import Service
-from selenium.webdriver.support.ui import WebDriverWait
 
 from functions.serve_tracker import handler
 from web import build
+
+if TYPE_CHECKING:
+    from selenium import webdriver
 
 KEY = "pk_kobayashi1"
 WAIT_S = 10
@@ -271,6 +270,11 @@ def _chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Ch
         if os.environ.get("CI") == "true":
             pytest.fail(missing)
         pytest.skip(missing)
+    # Only whoever needs it pays for loading it.
+    from selenium import webdriver
+    from selenium.webdriver.chrome.options import Options
+    from selenium.webdriver.chrome.service import Service
+
     options = Options()
     options.binary_location = binary
     for argument in ARGUMENTS:
@@ -307,6 +311,8 @@ class Browser:
         self.run("window.dispatchEvent(new Event('pagehide'))")
 
     def until(self, script: str) -> Any:
+        from selenium.webdriver.support.ui import WebDriverWait
+
         return WebDriverWait(self.driver, WAIT_S, poll_frequency=0.02).until(lambda _: self.run(script))
 
     def stored(self) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""An account to run the functions in: moto behind a free port of this machine, emptied for each test."""
+"""An account to run the functions in: moto behind a free port of this machine, emptied for each module and test."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from urllib.request import Request, urlopen
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from closedloop.events.failed import FailedEvent
 from closedloop.events.packet import Packet
-from closedloop.runtime import doors, observe
+from closedloop.runtime import anymail, doors, lists, observe
 from closedloop.sites.definition import Site
 from closedloop.store.boto import BotoCalls
 from closedloop.store.ledger import Ledger, failed_of, packet_of
 from closedloop.store.state import State
+from tests import engines
 from tests.functions.gateway import KEY, ORIGIN, SECRET_KEY
 
 REGION = "eu-central-1"
@@ -126,6 +126,11 @@ class Account:
     declared: set[tuple[str, str]] = field(default_factory=set)
     mails_before: int = 0
 
+    def empty(self) -> None:
+        """Nothing lies in any account of this process."""
+        with urlopen(Request(f"{self.url}/moto-api/reset", method="POST")):
+            self.declared = set()
+
     def loses(self, what: str) -> None:
         """An outage: a table or the installation's secret is gone."""
         self.declared = set()
@@ -162,7 +167,7 @@ class Account:
 
     @property
     def state(self) -> State:
-        return State(BotoCalls(self.client("dynamodb")), STATE)
+        return State(BotoCalls(self.client("dynamodb")), STATE, PEPPER.encode)
 
     @property
     def ledger(self) -> Ledger:
@@ -189,16 +194,18 @@ class Account:
         return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
 
-def forget() -> None:
+def forget(*, clients: bool = False) -> None:
     """A process as Lambda starts it: no door, no setting and no site kept from before.
 
-    boto3's own clients stay while a module runs: they hold nothing, and each takes a third of a second to make.
+    boto3's own clients stay unless they are named: they hold nothing, and each takes a third of a second to make.
     """
     with without_sockets_complaints():
-        for name, kept in vars(doors).items():
-            if hasattr(kept, "cache_clear") and name != "boto":
-                kept.cache_clear()
-        observe._logger.cache_clear()
+        for module in (anymail, doors, lists, observe):
+            for name, kept in vars(module).items():
+                if hasattr(kept, "cache_clear") and (clients or name != "boto"):
+                    kept.cache_clear()
+        if clients:
+            gc.collect()
 
 
 @contextmanager
@@ -209,33 +216,41 @@ def without_sockets_complaints() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", autouse=True)
-def no_client_outlives_its_module() -> Iterator[None]:
-    doors.boto.cache_clear()
-    yield
-    with without_sockets_complaints():
-        doors.boto.cache_clear()
-        gc.collect()
+@pytest.fixture(scope="session")
+def moto_url() -> Iterator[str]:
+    """The one server of this process."""
+    with engines.moto() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
-def moto() -> Iterator[Account]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    account = Account(f"http://{host}:{port}")
+def moto(moto_url: str) -> Iterator[Account]:
+    account = Account(moto_url)
     yield account
     for client in account.clients.values():
         client.close()
-    server.stop()
+
+
+@pytest.fixture(scope="module")
+def aws(moto: Account) -> Iterator[str]:
+    """The server's address, for a module that finds nothing of those before it: neither there nor in the process.
+
+    moto keeps its accounts for the process, whichever of its servers asks.
+    """
+    forget(clients=True)
+    moto.empty()
+    yield moto.url
+    forget(clients=True)
 
 
 @pytest.fixture
-def account(moto: Account, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Account]:
+def account(
+    moto: Account, aws: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> Iterator[Account]:
     """The tables, the bucket, the secrets and three sites; the functions find them as in Lambda, by their settings."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", moto.url)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", aws)
     monkeypatch.delenv("AWS_SESSION_TOKEN", raising=False)
     # A logger of its own, which writes to where this test listens.
     monkeypatch.setenv("POWERTOOLS_SERVICE_NAME", request.node.nodeid)
@@ -250,8 +265,7 @@ def account(moto: Account, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixt
 
 def declare(account: Account) -> None:
     """Everything anew: what a test broke is whole again."""
-    with urlopen(Request(f"{account.url}/moto-api/reset", method="POST")):
-        pass
+    account.empty()
     for table in (EVENTS, STATE):
         account.create(table)
     account.client("s3").create_bucket(Bucket=LAKE, CreateBucketConfiguration={"LocationConstraint": REGION})
