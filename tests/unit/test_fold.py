@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from closedloop.events import event as names
 from closedloop.events.event import Door, Event
 from closedloop.profiles.fold import PATHS, fold, ledger
-from closedloop.profiles.interest import weight
+from closedloop.profiles.interest import Ignored, weight
+from closedloop.profiles.points import PAGE_ENGAGED
 from closedloop.profiles.profile import DealState, Profile, Seen, profile_from
 from tests.builders import (
     CHROME,
@@ -23,6 +24,7 @@ from tests.builders import (
     NOW,
     SITE,
     a_deal,
+    a_form,
     a_packet,
     a_record,
     a_site,
@@ -76,6 +78,19 @@ def a_story() -> list[tuple[dict[str, Any], Door, str]]:
             "",
         )
     )
+    # A mail about pumps that she turns to, one about boilers that she does not, and a page that she leaves at once.
+    for number, topic in enumerate(("pumps", "boilers", "boilers")):
+        about = {"topic": topic, "campaign": "news", "message_id": f"<{number // 2}@mails>"}
+        delivered = a_record(f"n{number}", "track", names.EMAIL_DELIVERED, minutes(20), ids=[JANE], properties=about)
+        story.append((delivered, Door.EMAIL, ""))
+    away = minutes(3_000)
+    story.append((a_record("b1", at=away, visitor="jane-phone"), Door.BEACON, SAFARI))
+    engaged = a_record(
+        "b2", "track", PAGE_ENGAGED, away, visitor="jane-phone", properties={"engaged_seconds": 4},
+        context={"page": {"path": "/pumps/p-200"}},
+    )
+    story.append((engaged, Door.BEACON, SAFARI))
+    story.append((a_form("w1", at=away, properties={"incentive": True}), Door.FORM, CHROME))
     story.append((a_record("m2", "track", names.EMAIL_UNSUBSCRIBED, minutes(95), ids=[JANE]), Door.LINK, CHROME))
     return story
 
@@ -142,8 +157,14 @@ def test_the_ledgers_lines_sum_to_the_profile() -> None:
     assert TOLD is not None
     assert sum(line.adds for line in lines if not line.topic) == TOLD.engagement
     for topic in {line.topic for line in lines} - {""}:
-        assert sum(line.adds for line in lines if line.topic == topic) == TOLD.interest[topic]
-    assert [line.at for line in lines] == sorted(line.at for line in lines)
+        own = [line for line in lines if line.topic == topic]
+        assert sum(line.adds for line in own if not line.ignored) == TOLD.interest.get(topic, 0)
+        lost = TOLD.ignored.get(topic, Ignored(0)).total(minutes(40_000))
+        assert -sum(line.adds for line in own if line.ignored) == lost
+    assert set(TOLD.ignored) == {"boilers", "pumps"}
+    for part in (False, True):
+        moments = [line.at for line in lines if line.ignored is part]
+        assert moments == sorted(moments)
 
 
 def test_the_third_page_of_a_topic_in_one_sitting_counts_a_third() -> None:

@@ -9,13 +9,12 @@ import typer
 
 from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, Outputs, Stage, known_site, named
+from closedloop.cli.scores import scores
 from closedloop.errors import BadShape, NotFound
 from closedloop.events.identifiers import Hasher
 from closedloop.events.times import iso
 from closedloop.identity.flow import gather
-from closedloop.profiles import fold as folding
 from closedloop.profiles.flow import events_of, read_person
-from closedloop.profiles.interest import score
 from closedloop.runtime import clock, doors
 
 app = typer.Typer(no_args_is_help=True, help="Persons: one customer list, every number with its reasons.")
@@ -43,15 +42,13 @@ def show(
     if profile is None:
         raise NotFound("nobody is known by this address")
     events = events_of(nearby, doors.ledger())
-    lines = folding.ledger(events, sites)
+    numbers = scores(profile, events, contact, sites, now)
     decisions = state.decisions(profile.person)
     positions = {loop.loop: state.position(profile.person, loop.loop).stage for loop in doors.loops()}
-    interest = {topic: round(score(total, now), 2) for topic, total in sorted(profile.interest.items())}
     content: dict[str, Any] = {
         "person": profile.person, "contact": contact, "nodes": sorted(nearby.strong | nearby.near),
         "first": profile.first_at, "last": profile.last_at, "came_from": profile.first_source,
-        "attributes": profile.attributes, "fit": profile.fit, "engagement": round(score(profile.engagement, now), 2),
-        "interest": interest, "stages": positions,
+        "attributes": profile.attributes, "stages": positions,
         "deals": {name: (deal.standing, deal.amount_minor, deal.currency) for name, deal in profile.deals.items()},
         "suppressed": profile.suppressed, "machine": profile.machine, "consent": profile.consent,
         "asked_to_confirm": [
@@ -61,29 +58,16 @@ def show(
             }
             for asked in state.questions(identifier)
         ],
-        "decisions": decisions,
-        "ledger": [{
-            "at": iso(line.at), "what": line.what, "topic": line.topic, "points": round(line.points, 3),
-            "now": round(score(line.adds, now), 4),
-        } for line in lines],
+        "decisions": decisions, **numbers.as_json(),
     }
     if as_json:
         console.as_json(content)
         return
     console.facts(email, {name: content[name] for name in (
-        "person", "contact", "nodes", "first", "last", "came_from", "attributes", "fit", "stages", "deals",
+        "person", "contact", "nodes", "first", "last", "came_from", "attributes", "stages", "deals",
         "suppressed", "machine", "consent", "asked_to_confirm",
     )})
-    for title, topic in [("engagement", ""), *((f"interest in {name}", name) for name in interest)]:
-        own = [line for line in lines if line.topic == topic]
-        total = score(sum(line.adds for line in own), now)
-        console.table(
-            f"{title} {total:.2f} = the sum of", ("when", "what", "points", "worth now"),
-            [
-                (f"{line.at:%Y-%m-%d %H:%M}", line.what, f"{line.points:.2f}", f"{score(line.adds, now):.2f}")
-                for line in own
-            ],
-        )
+    numbers.show()
     console.table("decisions", ("when", "kind", "loop", "gate", "what", "why"), [
         (row["at"][:16], row["kind"], row["loop"], row["gate"],
          _became(row), row["reason"])

@@ -22,6 +22,18 @@ def fit_ledger(attributes: Mapping[str, Any], site: Site) -> Iterator[tuple[str,
             yield f"{target.attribute} is {value}", target.points
 
 
+def fit_sum(attributes: Mapping[str, Any], site: Site) -> list[tuple[str, int]]:
+    """The lines that sum to the fit: those of the ledger, and what was left off at an end of the scale."""
+    lines = list(fit_ledger(attributes, site))
+    over = fit_of(attributes, site) - sum(points for _, points in lines)
+    return [*lines, ("fit is from 0 to 100", over)] if over else lines
+
+
+def best_site(attributes: Mapping[str, Any], sites: Iterable[Site]) -> Site:
+    """The site whose wanted people somebody is most like."""
+    return max(sorted(sites, key=lambda site: site.site), key=lambda site: fit_of(attributes, site))
+
+
 def fit_of(attributes: Mapping[str, Any], site: Site) -> int:
     """The sum of the points, kept between 0 and 100."""
     return max(0, min(100, sum(points for _, points in fit_ledger(attributes, site))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import date
 from itertools import groupby, islice
 from typing import Any, TypeVar
 
@@ -13,14 +14,14 @@ import msgspec
 from closedloop.events import event as names
 from closedloop.events.agents import Evidence, Grade
 from closedloop.events.behaviour import graded
-from closedloop.events.deals import Word, fold_deal, word_of
+from closedloop.events.deals import Word, day_of, fold_deal, word_of
 from closedloop.events.event import Door, Event, EventType, distinct
 from closedloop.events.sources import source_of
 from closedloop.events.times import iso
 from closedloop.identity.persons import anchor_of, person_id
 from closedloop.profiles import consents
 from closedloop.profiles.advocacy import referrals_of
-from closedloop.profiles.fit import fit_of
+from closedloop.profiles.fit import best_site, fit_of
 from closedloop.profiles.ownership import things_of
 from closedloop.profiles.points import Line, earned, ignored, is_page, path_of, shown_in_vain
 from closedloop.profiles.profile import DealState, Profile, Seen
@@ -42,6 +43,7 @@ SUPPRESSING = {
 # What no operator takes back.
 FOR_GOOD = frozenset(("complained", "bounced"))
 INTERNAL = "internal"
+CONTACTS = frozenset((Door.BEACON, Door.FORM, Door.EMAIL, Door.DEAL, Door.LINK, Door.IMPORT, Door.LIST))
 Kept = TypeVar("Kept")
 
 
@@ -82,7 +84,7 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         events=len(facts),
         interest=interest,
         engagement=engagement,
-        fit=max(fit_of(attributes, sites[name]) for name in sorted({event.site for event in facts})),
+        fit=fit_of(attributes, best_site(attributes, [sites[name] for name in {event.site for event in facts}])),
         attributes=attributes,
         visited=_newest(
             _seen((path, e) for e in alive if is_page(e) and (path := path_of(e)))
@@ -101,6 +103,7 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         ignored=ignored(shown_in_vain(judged, lines, sites), facts),
         owned=things_of(facts, sites),
         referred=referrals_of(alive),
+        prize_at=_prize_at(alive, sites),
     )
 
 
@@ -195,6 +198,32 @@ def _deals(events: Iterable[Event], sites: Mapping[str, Site]) -> dict[str, Deal
         for name, words in said.items() if (deal := fold_deal(words)) is not None
     }
     return _within(sorted(deals.items(), key=lambda item: (item[1].at, item[0]), reverse=True), DEALS)
+
+
+def _prize_at(events: Iterable[Event], sites: Mapping[str, Site]) -> str:
+    """When somebody first took a prize, if they never filled in anything else and never came on any other day."""
+    prizes = [event for event in events if event.name == names.FORM_SUBMITTED and event.properties.get("incentive")]
+    if not prizes:
+        return ""
+    days = {_day(event, sites) for event in prizes}
+    if all(
+        event.properties.get("incentive") if event.name == names.FORM_SUBMITTED else _day(event, sites) in days
+        for event in events if _is_contact(event)
+    ):
+        return iso(prizes[0].occurred_at)
+    return ""
+
+
+def _is_contact(event: Event) -> bool:
+    """Whether the person met the company by this, and not somebody or something on their behalf."""
+    if event.type is not EventType.TRACK:
+        return is_page(event)
+    by_mail = event.door is Door.EMAIL and event.name != names.EMAIL_CLICKED
+    return not by_mail and event.name not in SUPPRESSING and event.door in CONTACTS
+
+
+def _day(event: Event, sites: Mapping[str, Site]) -> date:
+    return day_of(event.occurred_at, sites[event.site].time_zone)
 
 
 def _suppressed(events: Iterable[Event]) -> str:

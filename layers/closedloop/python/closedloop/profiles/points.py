@@ -12,7 +12,7 @@ from closedloop.events import event as names
 from closedloop.events.agents import Evidence, Grade
 from closedloop.events.event import Door, Event, EventType
 from closedloop.events.times import iso
-from closedloop.profiles.interest import IGNORED_HALF_LIFE, Ignored, weight
+from closedloop.profiles.interest import IGNORED_HALF_LIFE, Ignored, balance, weight
 from closedloop.sites.definition import Site
 
 SESSION = timedelta(minutes=30)
@@ -138,7 +138,7 @@ def _bounced(judged: Sequence[tuple[Event, Evidence]], sites: Mapping[str, Site]
             visit.page = event
         elif event.name == PAGE_ENGAGED:
             seconds = event.properties.get("engaged_seconds")
-            if isinstance(seconds, int | float) and 0 < seconds < 86_400:
+            if isinstance(seconds, int | float) and seconds is not True and 0 < seconds < 86_400:
                 visit.seconds += seconds
         else:
             visit.acted = True
@@ -159,6 +159,25 @@ def _left_at_once(visit: _Visit, sites: Mapping[str, Site]) -> Iterator[Line]:
 
 def _lost(at: datetime, what: str, topic: str, points: int) -> Line:
     return Line(at, what, topic, -points, -weight(points, at, half_life=IGNORED_HALF_LIFE), ignored=True)
+
+
+def summed(lines: Iterable[Line], at: datetime) -> list[tuple[Line, int]]:
+    """The lines of one number, each with what it makes of it at a moment: they sum exactly to the number as shown.
+
+    Shapes: of one topic, or of engagement, in order; a line that waits for a reaction makes nothing of it yet.
+    Units: hundredths of a point as of the moment.
+    """
+    told, totals, before = [], [0, 0], 0
+    for line in lines:
+        if not line.ignored or line.at <= at:
+            totals[line.ignored] += line.adds
+        now = round(100 * balance(totals[False], -totals[True], at))
+        told.append((line, now - before))
+        before = now
+    if before < 0:
+        last = told[-1][0]
+        told.append((Line(at, "no interest is less than nothing", last.topic, 0, 0, ignored=True), -before))
+    return told
 
 
 def ignored(lines: Sequence[Line], facts: Iterable[Event]) -> dict[str, Ignored]:

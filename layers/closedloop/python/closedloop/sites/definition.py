@@ -227,17 +227,61 @@ class Points(Definition):
     form: EventPoints = 10
     click: EventPoints = 5
     events: dict[Text, EventPoints] = Field(default_factory=dict)
-
     ignored_mail: EventPoints = 1
     ignored_after_days: Annotated[int, Field(strict=True, ge=1, le=90)] = 7
     bounce: EventPoints = 1
     bounce_below_seconds: Annotated[int, Field(strict=True, ge=1, le=60)] = 10
+
     @field_validator("events")
     @classmethod
     def _opens_earn_nothing(cls, events: dict[str, int]) -> dict[str, int]:
         if events.get(MAIL_OPENED):
             refuse("points", [((MAIL_OPENED,), OPENS_PROVE_NOTHING)])
         return events
+
+
+Purpose = Literal["price", "case", "contact", "demo", "careers"]
+
+
+class PurposeRule(Definition):
+    """What pages whose path starts so, or events of a name, are for: to buy something, or to get a job."""
+
+    path: Path | None = None
+    event: Text | None = None
+    purpose: Purpose
+
+    @model_validator(mode="after")
+    def _one_thing(self) -> PurposeRule:
+        if (self.path is None) == (self.event is None):
+            raise ValueError("expected either path or event")
+        return self
+
+
+class KnownKind(Definition):
+    """Who is of a kind by what is known of them, such as job_title: [student, 学生]."""
+
+    kind: Literal["employee", "competitor", "job_seeker", "studying"]
+    attribute: Text
+    is_one_of: tuple[Text, ...] = Field(min_length=1)
+
+
+class Kinds(Definition):
+    """How those who will not buy are told from those who may.
+
+    Units: `much` is how many pages seen in 90 days are much reading.
+    """
+
+    purposes: tuple[PurposeRule, ...] = ()
+    known: tuple[KnownKind, ...] = ()
+    much: Annotated[int, Field(strict=True, ge=2, le=1000)] = 10
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Kinds:
+        paths = [rule.path or rule.event or "" for rule in self.purposes]
+        refuse("kinds", [
+            (("purposes", place), f"{path} has a purpose already") for place, path in doubled(paths)
+        ])
+        return self
 
 
 Role = Literal["decision_maker", "influencer", "user", "buyer"]
@@ -379,6 +423,7 @@ class Site(Definition):
     target_attributes: tuple[TargetAttribute, ...] = ()
     products: dict[Name, ProductClass] = Field(default_factory=dict)
     points: Points = Points()
+    kinds: Kinds = Kinds()
     accounts: Accounts = Accounts()
     mail_sender: MailSender | None = None
     webhooks: Webhooks = Webhooks()
