@@ -19,7 +19,8 @@ from closedloop.loops.definition import Campaign, Mail
 from closedloop.sites.definition import Site
 
 LINKS = Links(
-    "https://go.example/l/click", "https://go.example/o/open", "https://go.example/u/stop", "https://go.example/l/bait"
+    "https://go.example/l/click", "https://go.example/o/open", "https://go.example/u/stop", "https://go.example/l/bait",
+    "https://go.example/r/hers",
 )
 FOOTER = (
     "-- \nNorthwind Pumps\n1-2-3 Minato, Tokyo\nhttps://www.northwind.example/contact\n"
@@ -42,6 +43,10 @@ def a_site(**sender: str) -> Site:
             "contact": "https://www.northwind.example/contact", **sender,
         },
     })
+
+
+def test_a_mail_may_carry_the_link_that_its_reader_hands_on() -> None:
+    assert "https://go.example/r/hers" in a_mail(text="Tell others: {{ referral_link }}").text
 
 
 def a_mail(
@@ -76,6 +81,12 @@ def test_a_mail_goes_from_the_sites_sender_to_the_person_with_its_tags() -> None
     mail = a_mail()
     assert (mail.sender, mail.to) == ("Northwind Pumps <pumps@northwind.example>", "ada@water.example")
     assert mail.tags == {"loop": "autumn", "campaign": "case-mail"}
+
+
+def test_a_mail_says_what_the_page_that_it_leads_to_is_about() -> None:
+    topics = {"topics": ({"path": "/", "topic": "pumps"},)}
+    about = Site.model_validate({**a_site().model_dump(by_alias=True), **topics})
+    assert a_mail(site=about).tags["topic"] == "pumps"
 
 
 def test_a_mail_can_be_stopped_by_one_click_or_by_mail() -> None:

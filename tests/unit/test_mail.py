@@ -144,6 +144,7 @@ def test_the_tags_of_a_mail_from_ses_name_its_campaign() -> None:
     (("news", "campaign=春のご案内", "loop=autumn"), {"loop": "autumn", "campaign": "春のご案内"}),
     (("autumn", "xcampaign", "campaign:guide", "campaign=", "=guide"), {}),
     (("person=p-1;secret=x",), {"person": "p-1"}),
+    (("campaign=guide;topic=pumps",), {"campaign": "guide", "topic": "pumps"}),
 ])
 def test_a_tag_carries_where_a_provider_gives_no_metadata_back(tags: tuple[str, ...], carried: dict[str, str]) -> None:
     properties = recorded(a_report(metadata={}, tags=tags), "postal")["properties"]

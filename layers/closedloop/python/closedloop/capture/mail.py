@@ -53,9 +53,9 @@ UNDELIVERED = frozenset(("bounced", "deferred", "rejected", "failed"))
 OWN_IDS = frozenset(("sendgrid", "sparkpost", "resend", "mailersend", "postal"))
 ENVELOPE_IDS = frozenset(("amazon_ses", "mailgun", "mailtrap"))
 
-CARRIED = ("campaign", "loop", "person")
+CARRIED = ("campaign", "loop", "person", "topic")
 # A tag that carries for us where a provider gives no metadata back: "loop=autumn;campaign=guide".
-PAIR = re.compile(r"(campaign|loop|person)=([^;=]{1,200})")
+PAIR = re.compile(r"(campaign|loop|person|topic)=([^;=]{1,200})")
 LINK_CHARS = 4096
 TAGS, TAG_CHARS = 20, 1000
 STATUS = re.compile(r"(?<![\d.])[245]\.\d{1,3}\.\d{1,3}(?!\d|\.\d)")
