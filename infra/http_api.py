@@ -36,6 +36,7 @@ ROUTES: Mapping[str, tuple[str, ...]] = {
         *("GET /o/{token}", "HEAD /o/{token}"),
         *("GET /u/{token}", "HEAD /u/{token}", "POST /u/{token}"),
         *("GET /c/{token}", "HEAD /c/{token}", "POST /c/{token}"),
+        *("GET /r/{token}", "HEAD /r/{token}"),
     ),
     "serve_tracker": ("GET /t.js", "HEAD /t.js"),
 }

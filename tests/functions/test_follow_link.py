@@ -286,7 +286,10 @@ def test_however_often_a_browser_follows_one_link_it_is_one_fact(account: Accoun
 
 @pytest.mark.parametrize(
     ("site", "url", "method", "headers"),
-    [("asking", "https://eu.example/", "GET", {}), ("demo", WHERE, "GET", {"sec-gpc": "1"}), ("demo", WHERE, "HEAD", {})],
+    [
+        ("asking", "https://eu.example/", "GET", {}), ("demo", WHERE, "GET", {"sec-gpc": "1"}),
+        ("demo", WHERE, "HEAD", {}),
+    ],
 )
 def test_nobody_is_told_apart_unasked_by_a_link_that_was_handed_on(
     account: Account, site: str, url: str, method: str, headers: dict[str, str]
@@ -303,7 +306,8 @@ def test_a_link_that_nobody_was_given_brings_nobody(account: Account, signed: st
     assert "location" not in reply["headers"]
 
 
-def test_a_guest_is_led_on_when_nothing_can_be_stored(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    account.client("dynamodb").delete_table(TableName=EVENTS)
-    reply = come(handed(), cookies=[COOKIE])
+def test_a_guest_is_led_on_whatever_our_tables_do(account: Account) -> None:
+    signed = handed()
+    account.loses(EVENTS)
+    reply = come(signed, cookies=[COOKIE])
     assert (reply["statusCode"], reply["headers"]["location"], "cookies" in reply) == (302, WHERE, False)

@@ -24,6 +24,7 @@ CONTRACT = {
     "POST /u/{token}": "follow_link",
     "GET /c/{token}": "follow_link",
     "POST /c/{token}": "follow_link",
+    "GET /r/{token}": "follow_link",
 }
 
 

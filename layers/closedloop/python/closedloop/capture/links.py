@@ -1,4 +1,4 @@
-"""The links in our mails: signed tokens for click, open and unsubscribe, and what following one means."""
+"""Our signed links: click, open and unsubscribe of mails, and those by which people bring others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from closedloop.capture.flow import COOKIE, PIXEL, Doors, cookie, kept_headers
 from closedloop.capture.request import Answer, Request
 from closedloop.capture.wire import stays_unknown
 from closedloop.errors import NotDurable, NotFound
-from closedloop.events.event import EMAIL_CLICKED, EMAIL_OPENED, EMAIL_UNSUBSCRIBED, Door
+from closedloop.events.event import EMAIL_CLICKED, EMAIL_OPENED, EMAIL_UNSUBSCRIBED, REFERRAL_FOLLOWED, Door
 from closedloop.events.identifiers import SAFE
 from closedloop.events.packet import pack
 from closedloop.events.times import iso, parse
@@ -24,6 +24,8 @@ from closedloop.sites.definition import Site
 CLICK, OPEN, UNSUBSCRIBE = "click", "open", "unsubscribe"
 # A click that no person makes: the link is in the mail, but nobody sees it.
 HIDDEN = "hidden"
+# The link that somebody hands on to others; its path is its own, since it carries no mail.
+REFERRAL, REFERRAL_PATH = "referral", "r"
 PURPOSES = {"l": (CLICK, HIDDEN), "o": (OPEN,), "u": (UNSUBSCRIBE,)}
 PAGES = {
     "ask": (
@@ -51,6 +53,18 @@ class Mailed:
     campaign: str
     until: str
     url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Handed:
+    """What a link carries that somebody hands on: whose it is, and where it leads.
+
+    Shapes: `person` is an identifier, never an address; the link is good for as long as the keys are.
+    """
+
+    site: str
+    person: str
+    url: str
 
 
 Said = TypeVar("Said")
@@ -112,8 +126,10 @@ def may_lead_to(url: str, site: Site) -> bool:
 
 
 def follow(request: Request, doors: Doors, tokens: Tokens) -> Answer:
-    """Answer a link of a mail: lead a click on, count an open, stop the mails."""
+    """Answer a link of ours: lead a click or a guest on, count an open, stop the mails."""
     try:
+        if request.path.lstrip("/").startswith(f"{REFERRAL_PATH}/"):
+            return _bring(request, doors, tokens.read_as(Handed, REFERRAL, request.path_values.get("token", "")))
         purpose, mailed = _read(request, tokens)
         site = doors.keys.site(mailed.site)
         if site is None:
@@ -151,6 +167,35 @@ def _click(request: Request, doors: Doors, mailed: Mailed, site: Site, *, hidden
             # The person is led on whatever our tables do.
             cookies = ()
     return Answer(302, headers={"location": mailed.url, "cache-control": "no-store"}, cookies=cookies)
+
+
+def _bring(request: Request, doors: Doors, handed: Handed) -> Answer:
+    """Lead somebody on by another's link; whose it was is known of their browser, however often they follow it.
+
+    It says nothing of who the guest is, so it names no person beside the browser; nobody may be told apart unasked.
+    """
+    site = doors.keys.site(handed.site)
+    if site is None or not may_lead_to(handed.url, site):
+        raise NotFound("this link leads to a host that the site does not list")
+    visitor, now = _browser(request, doors, site), doors.now()
+    cookies: tuple[str, ...] = ()
+    if visitor:
+        entry: dict[str, Any] = {
+            "id": f"{site.site}/link/{_sha256(f'{handed.person} {visitor}'.encode()).hexdigest()[:40]}",
+            "type": "track", "name": REFERRAL_FOLLOWED, "at": iso(now), "visitor": visitor,
+            "properties": {"referrer": handed.person, "link": handed.url.partition("?")[0]},
+            "context": {"method": request.method},
+        }
+        try:
+            doors.facts.append(pack(
+                [(f"V#{site.site}#{visitor}", entry, {})], site=site.site, door=Door.LINK, received_at=now,
+                headers=kept_headers(request),
+            ))
+            cookies = (cookie(site, visitor),)
+        except NotDurable:
+            # The guest is led on whatever our tables do.
+            cookies = ()
+    return Answer(302, headers={"location": handed.url, "cache-control": "no-store"}, cookies=cookies)
 
 
 def _browser(request: Request, doors: Doors, site: Site) -> str:

@@ -36,12 +36,13 @@ class NotATemplate(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """The signed links that a mail carries; `hidden` is the one that only a machine finds."""
+    """The signed links that a mail carries; `hidden` is one that only a machine finds, `referral` one to hand on."""
 
     click: str
     open: str
     unsubscribe: str
     hidden: str
+    referral: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +58,11 @@ class WrittenMail:
     tags: Mapping[str, str]
 
 
-def landing(mail: Mail, campaign: str) -> str:
+def landing(mail: Mail, campaign: str, medium: str = "email") -> str:
     """Where a mail's link leads, marked so that the arrival is credited to the campaign and its creative is known."""
     parts = urlsplit(mail.link)
     creative = {"utm_content": mail.creative} if mail.creative else {}
-    marks = urlencode({"utm_source": "closedloop", "utm_medium": "email", "utm_campaign": campaign, **creative})
+    marks = urlencode({"utm_source": "closedloop", "utm_medium": medium, "utm_campaign": campaign, **creative})
     return urlunsplit(parts._replace(query=f"{parts.query}&{marks}" if parts.query else marks))
 
 
@@ -79,7 +80,7 @@ def compose(
         raise BadShape(f"campaign {campaign.name} has no mail, or site {site.site} no mail_sender")
     values = {
         **{name: str(value) for name, value in attributes.items()}, **contact,
-        "link": links.click, "unsubscribe_link": links.unsubscribe,
+        "link": links.click, "unsubscribe_link": links.unsubscribe, "referral_link": links.referral,
     }
     name, topic = campaign.name, site.topic_of(urlsplit(mail.link).path)
     subject = one_line(_filled(name, mail.subject, values))

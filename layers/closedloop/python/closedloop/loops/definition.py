@@ -215,7 +215,8 @@ class Condition(Definition):
 class Mail(Definition):
     """A mail to write to those who come through the gate.
 
-    Shapes: the texts are templates that may use first_name, link, unsubscribe_link and the person's attributes.
+    Shapes: the texts are templates that may use first_name, link, unsubscribe_link, referral_link (the
+    person's own, to hand on) and the person's attributes.
     """
 
     subject: Text = Field(description="The subject, a template.")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from closedloop.sites.document import Document
 
 # What a mail's template may always use; the rest are the fields of forms and what pages say of people.
-ALWAYS = ("email", "first_name", "link", "unsubscribe_link")
+ALWAYS = ("email", "first_name", "link", "unsubscribe_link", "referral_link")
 
 
 def problems_with(

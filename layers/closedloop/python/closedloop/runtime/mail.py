@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
 
 from closedloop.capture.confirm import CONFIRM, Asking
-from closedloop.capture.links import CLICK, HIDDEN, OPEN, UNSUBSCRIBE, Mailed, Tokens
+from closedloop.capture.links import CLICK, HIDDEN, OPEN, REFERRAL, REFERRAL_PATH, UNSUBSCRIBE, Handed, Mailed, Tokens
 from closedloop.errors import MailRefused, OutcomeUnknown, Throttled
 from closedloop.events.confirmations import OPEN_FOR, Question
 from closedloop.events.identifiers import Hasher
@@ -72,9 +72,17 @@ def links_of(tokens: Tokens, public_url: str) -> Callable[[Site, str, str, Campa
             click=f"{public_url}/l/{tokens.sign(CLICK, click)}", open=f"{public_url}/o/{tokens.sign(OPEN, plain)}",
             unsubscribe=f"{public_url}/u/{tokens.sign(UNSUBSCRIBE, plain)}",
             hidden=f"{public_url}/l/{tokens.sign(HIDDEN, click)}",
+            referral=handed_link(tokens, public_url, Handed(
+                site.site, identifier, landing(campaign.mail, campaign.name, REFERRAL) if campaign.mail else "",
+            )),
         )
 
     return links
+
+
+def handed_link(tokens: Tokens, public_url: str, handed: Handed) -> str:
+    """The link that one person hands on to others; always the same one to the same page."""
+    return f"{public_url}/{REFERRAL_PATH}/{tokens.sign(REFERRAL, handed)}"
 
 
 def asking_mails(
