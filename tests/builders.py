@@ -27,6 +27,10 @@ GOOGLEBOT = "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.
 HASHER = Hasher(PEPPER, SITE)
 
 
+def the_pepper() -> bytes:
+    return PEPPER
+
+
 def address(text: str = "jane@acme.example") -> str:
     """The identifier of an e-mail address."""
     identifier = HASHER.address(text)

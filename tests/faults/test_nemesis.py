@@ -31,7 +31,7 @@ from closedloop.profiles.profile import Profile
 from closedloop.store.calls import Dynamo
 from closedloop.store.ledger import Ledger
 from closedloop.store.state import State
-from tests.builders import HASHER, SITE, a_form, a_loop, a_packet, a_record, a_site, address, minutes, user
+from tests.builders import HASHER, SITE, a_form, a_loop, a_packet, a_record, a_site, address, minutes, the_pepper, user
 from tests.faults.a_world import Fact, a_world
 from tests.faults.nemesis import Disturbed, DisturbedS3, Nemesis, Post
 
@@ -71,8 +71,9 @@ class Installation:
         self.nemesis = Nemesis(seed)
         self.rng = self.nemesis.rng
         disturbed = Disturbed(dynamo, self.nemesis)
-        self.ledger, self.state = Ledger(disturbed, tables[0], lambda attempt: None), State(disturbed, tables[1])
-        self.calm_ledger, self.calm_state = Ledger(dynamo, tables[0], lambda attempt: None), State(dynamo, tables[1])
+        both = disturbed, dynamo
+        self.ledger, self.calm_ledger = (Ledger(calls, tables[0], lambda attempt: None) for calls in both)
+        self.state, self.calm_state = (State(calls, tables[1], the_pepper) for calls in both)
         self.runs = RunFiles(Files(DisturbedS3(files._s3, self.nemesis), files.bucket))
         self.post = Post(self.nemesis, self._is_suppressed)
         self.moment = minutes(400)
@@ -331,7 +332,8 @@ def test_a_projection_killed_at_any_call_and_delivered_again_ends_in_the_same_st
 ) -> None:
     nemesis = Nemesis(0)
     nemesis.throttle = nemesis.lose = 0.0
-    state, ledger = State(Disturbed(dynamo, nemesis), tables[1]), Ledger(dynamo, tables[0], lambda attempt: None)
+    state = State(Disturbed(dynamo, nemesis), tables[1], the_pepper)
+    ledger = Ledger(dynamo, tables[0], lambda attempt: None)
     ends: set[tuple[str, ...]] = set()
     boundary, died = 0, True
     while died:

@@ -11,7 +11,7 @@ from closedloop.profiles.flow import project, refold
 from closedloop.store.calls import Dynamo
 from closedloop.store.ledger import Ledger
 from closedloop.store.state import State
-from tests.builders import JANE, SITE, a_loop, a_packet, a_record, a_site, minutes
+from tests.builders import JANE, SITE, a_loop, a_packet, a_record, a_site, minutes, the_pepper
 
 SITES = {SITE: a_site()}
 
@@ -19,7 +19,7 @@ SITES = {SITE: a_site()}
 def test_a_packet_with_an_event_of_an_unknown_kind_is_left_out_of_the_fold(
     dynamo: Dynamo, tables: tuple[str, str]
 ) -> None:
-    state, ledger = State(dynamo, tables[1]), Ledger(dynamo, tables[0], lambda attempt: None)
+    state, ledger = State(dynamo, tables[1], the_pepper), Ledger(dynamo, tables[0], lambda attempt: None)
     good = a_packet(a_record("e1", ids=[JANE]))
     poison = a_packet(a_record("e2", ids=[JANE]), a_record("e3", "teleport", ids=[JANE]), received_at=minutes(1))
     later = a_packet(a_record("e4", ids=[JANE], at=minutes(2)), received_at=minutes(2))
@@ -36,7 +36,7 @@ def test_a_packet_with_an_event_of_an_unknown_kind_is_left_out_of_the_fold(
 def test_a_profile_that_cannot_be_read_is_one_failed_person_of_the_run(
     dynamo: Dynamo, tables: tuple[str, str], files: Files
 ) -> None:
-    state, ledger = State(dynamo, tables[1]), Ledger(dynamo, tables[0], lambda attempt: None)
+    state, ledger = State(dynamo, tables[1], the_pepper), Ledger(dynamo, tables[0], lambda attempt: None)
     packet = a_packet(a_record("e1", ids=[JANE]))
     ledger.append([packet])
     project([("1", packet, packet.events)], state, ledger, SITES, lambda: minutes(5))

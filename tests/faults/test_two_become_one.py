@@ -19,7 +19,20 @@ from closedloop.profiles.flow import project, refold
 from closedloop.store.calls import Dynamo
 from closedloop.store.ledger import Ledger
 from closedloop.store.state import State
-from tests.builders import JANE, SITE, a_form, a_link, a_loop, a_packet, a_record, a_site, address, minutes, user
+from tests.builders import (
+    JANE,
+    SITE,
+    a_form,
+    a_link,
+    a_loop,
+    a_packet,
+    a_record,
+    a_site,
+    address,
+    minutes,
+    the_pepper,
+    user,
+)
 from tests.faults.nemesis import Disturbed, Nemesis
 
 SITES = {SITE: a_site()}
@@ -33,7 +46,7 @@ class There:
     """Projector and workflow, one after the other, with a post that notes what it sent."""
 
     def __init__(self, dynamo: Dynamo, tables: tuple[str, str], files: Files) -> None:
-        self.state = State(dynamo, tables[1])
+        self.state = State(dynamo, tables[1], the_pepper)
         self.ledger = Ledger(dynamo, tables[0], lambda attempt: None)
         self.runs = RunFiles(files)
         self.mails: list[tuple[str, str]] = []
@@ -172,7 +185,7 @@ def test_a_third_id_that_comes_later_leads_on_from_both(there: There) -> None:
 def test_address_and_number_see_each_other_from_both_ends_or_from_none(
     dynamo: Dynamo, tables: tuple[str, str], boundary: int
 ) -> None:
-    nemesis, state = Nemesis(0), State(dynamo, tables[1])
+    nemesis, state = Nemesis(0), State(dynamo, tables[1], the_pepper)
     nemesis.throttle = nemesis.lose = 0.0
     nemesis.dies_at(boundary, lambda: State(Disturbed(dynamo, nemesis), tables[1]).put_link(a_link(NUMBER, JANE)))
     assert state.links(JANE) == state.links(NUMBER)

@@ -14,7 +14,7 @@ from closedloop.store.ledger import Ledger
 from closedloop.store.signed import DYNAMODB, Credentials, SignedClient
 from closedloop.store.state import State
 from tests import engines
-from tests.builders import NOW, PEPPER
+from tests.builders import NOW, the_pepper
 
 TABLE_NUMBERS = count(1)
 
@@ -81,7 +81,7 @@ def ledger(engine: tuple[Dynamo, Any], tables: tuple[str, str], waits: list[int]
 
 @pytest.fixture
 def state(engine: tuple[Dynamo, Any], tables: tuple[str, str]) -> State:
-    return State(engine[0], tables[1], lambda: PEPPER)
+    return State(engine[0], tables[1], the_pepper)
 
 
 @pytest.fixture

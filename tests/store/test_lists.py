@@ -54,7 +54,7 @@ def test_many_are_looked_up_at_once_under_the_ids_that_they_have_now(lists: List
     jane = a_profile(person_id(JANE), (JANE, customer))
     state.put_profile(jane, 0, NOW, None, {person_id(customer): 0})
     state.put_profile(a_profile(person_id(KEN), (KEN,)), 0, NOW)
-    state.drop_profile(person_id(KEN), 1, SITE)
+    state.drop_profile(person_id(KEN), 1, NOW, SITE)
     strangers = [address(f"nobody{number}@acme.example") for number in range(230)]
     assert lists.known([JANE, customer, KEN, *strangers]) == {JANE: jane.person, customer: jane.person}
     assert lists.addresses([jane.person, person_id(KEN), "p_nobody"]) == {jane.person: frozenset({JANE})}

@@ -263,8 +263,8 @@ def test_of_whom_nothing_is_known_any_more_nothing_is_left_until_something_is(st
     profile = a_profile()
     state.put_profile(profile, 0, NOW, CONTACT)
     with pytest.raises(ProfileMoved):
-        state.drop_profile(profile.person, 7, profile.group)
-    state.drop_profile(profile.person, 1, profile.group)
+        state.drop_profile(profile.person, 7, NOW, profile.group)
+    state.drop_profile(profile.person, 1, NOW, profile.group)
     assert state.profile(profile.person) == StoredProfile(2, None)
     assert (state.contact(profile.person), list(state.people(profile.group)), list(state.due(NOW))) == ({}, [], [])
     state.enlist(profile.group, profile.person)

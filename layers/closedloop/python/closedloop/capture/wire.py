@@ -304,15 +304,22 @@ def record(
     # A refusal is linked to the one who refuses, or it could never be honoured: it alone keeps its subject.
     withdraws = unknown and is_withdrawal(event, stated) and not sender.objects
     contact: dict[str, str] = {}
+    # The traits of a group call are of the company: its name and address are not the person's.
+    company: dict[str, str] = {} if event.type == "group" else contact
     traits: dict[str, Any] = {}
     properties: dict[str, Any] = {}
-    for fields, kept in ((event.traits, traits), (context.get("traits"), traits), (event.properties, properties)):
+    for fields, kept, told in (
+        (event.traits, traits, company), (context.get("traits"), traits, contact),
+        (event.properties, properties, contact),
+    ):
         for name, value in _mapping(fields).items():
             if name.lower() in PERSONAL:
                 if isinstance(value, str) and value:
-                    contact[name.lower()] = value[:300]
+                    told[name.lower()] = value[:300]
             else:
                 kept[name] = value if type(value) is str else _kept(value)
+    if company is not contact and "name" in company:
+        contact["company"] = company["name"]
     if traits:
         # A trait is a word about a person; whole texts would make profiles that no table holds.
         traits = {name[:100]: value[:500] if isinstance(value, str) else value for name, value in traits.items()}

@@ -79,7 +79,8 @@ class Event:
     """What happened, to whom, when it happened and when we received it.
 
     Shapes: `visitor` is None where consent or the door gives no browser; `identifiers` are keyed hashes; `context`
-    keeps page {path, referrer, search, title, url, topic}, campaign, consent, agent, in Segment's words.
+    keeps page {path, referrer, search, title, url, topic}, campaign, consent, agent, in Segment's words; `group` is the
+    company of an explicit group call, as its sender names it.
     """
 
     id: str
@@ -98,6 +99,7 @@ class Event:
     context: Mapping[str, Any]
     late: bool = False
 
+    group: str = ""
     @property
     def nodes(self) -> tuple[str, ...]:
         """Everything that this event says belongs together."""

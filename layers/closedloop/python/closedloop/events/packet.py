@@ -77,6 +77,7 @@ def event_of(packet: Packet, record: Mapping[str, Any]) -> Event:
             late=record.get("late", False),
         )
     except (KeyError, TypeError, ValueError) as error:
+            group=record.get("group", ""),
         raise BadShape(f"a stored record of packet {packet.id} cannot be read: {error}") from error
 
 

@@ -18,6 +18,7 @@ from closedloop.events.event import Door, Event, distinct
 from closedloop.events.identifiers import normal_address
 from closedloop.events.packet import Packet, retracted_by, standing
 from closedloop.identity.evidence import Link, links_of
+from closedloop.identity.accounts import company_facts
 from closedloop.identity.flow import Evidence, Neighbourhood, ReadOnce, gather, strong_nodes
 from closedloop.identity.persons import Persons, anchor_of, ids_of, person_id
 from closedloop.profiles.fold import fold
@@ -42,7 +43,7 @@ class Profiles(Evidence, Protocol):
     def put_link(self, link: Link) -> None: ...
     def drop_link(self, link: Link) -> None: ...
     def enlist(self, group: str, person: str) -> None: ...
-    def drop_profile(self, person: str, seen: int, group: str = "") -> None: ...
+    def drop_profile(self, person: str, seen: int, now: datetime, group: str = "") -> None: ...
     def profile(self, person: str) -> StoredProfile: ...
     def contact(self, person: str) -> dict[str, str]: ...
     def put_profile(
@@ -177,7 +178,7 @@ def refold(
         profile, contact = _profile_of(nearby, packets, sites)
         if profile is None:
             try:
-                return None, _forget(person, nearby, packets, stored, state), nearby.strong
+                return None, _forget(person, nearby, packets, stored, state, now()), nearby.strong
             except ProfileMoved:
                 continue
         if stored.profile is not None and stored.profile.as_text() == profile.as_text() and held == contact:
@@ -206,7 +207,8 @@ def refold(
 
 
 def _forget(
-    person: str, nearby: Neighbourhood, packets: Mapping[str, Sequence[Packet]], stored: StoredProfile, state: Profiles
+    person: str, nearby: Neighbourhood, packets: Mapping[str, Sequence[Packet]], stored: StoredProfile, state: Profiles,
+    now: datetime,
 ) -> bool:
     """Take back the profile, or the sign to another, of a person of whom nothing stands; whether there was one.
 
@@ -214,7 +216,7 @@ def _forget(
     """
     if not (stored.profile or stored.moved_to) or _told(nearby, packets):
         return False
-    state.drop_profile(person, stored.version, stored.profile.group if stored.profile else "")
+    state.drop_profile(person, stored.version, now, stored.profile.group if stored.profile else "")
     return stored.profile is not None
 
 
@@ -292,12 +294,15 @@ def _told(nearby: Neighbourhood, packets: Mapping[str, Sequence[Packet]]) -> lis
         events += distinct(told)
     persons = Persons(links, nearby.strong)
     person = person_id(anchor_of(nearby.strong))
+    addresses: list[str] = []
     return [event for event in events if persons.owner_of(event) == person]
 
 
 def readable(packet: Packet) -> list[Event]:
+                addresses += [value for name, value in fields.items() if name == "email"]
     """A packet's events; none when one cannot be read, as the whole packet was then kept as a failed event."""
     try:
         return packet.events
     except BadShape:
         return []
+    contact |= company_facts(events, addresses)

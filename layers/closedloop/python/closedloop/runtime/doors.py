@@ -94,7 +94,7 @@ def spilling(service: Service) -> SignedClient:
 def state() -> State:
     from closedloop.store.state import State
 
-    return State(dynamo(), settings.settings()[settings.STATE_TABLE])
+    return State(dynamo(), settings.settings()[settings.STATE_TABLE], pepper)
 
 
 class _Fresh(Generic[Value]):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,8 +12,12 @@ from closedloop.errors import BadShape, ProfileMoved, Unstorable
 from closedloop.events.times import iso
 from closedloop.profiles.profile import Profile, Stored, profile_from
 from closedloop.store import schema
+from closedloop.store.accounts import Accounts
 from closedloop.store.calls import CallFailed, binary
-from closedloop.store.table import Table, key
+from closedloop.store.table import key, shard_of
+
+# So many a transaction of DynamoDB holds.
+MOST_WRITES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +39,11 @@ def _stored(item: Mapping[str, Any]) -> Stored:
 
 def due_shard(person: str) -> str:
     """The partition of the due index that a person waits in."""
-    return f"DUE#{int(hashlib.sha256(person.encode()).hexdigest()[:8], 16) % schema.DUE_SHARDS}"
+    return f"DUE#{shard_of(person)}"
 
 
-class Profiles(Table):
-    """Keeps what is known of each person.
+class Profiles(Accounts):
+    """Keeps what is known of each person, and with it whom their accounts have.
 
     Errors: ProfileMoved when somebody was faster.
     """
@@ -96,7 +99,12 @@ class Profiles(Table):
         )
         writes = [put]
         if contact is not None:
+            # Read after the version: whoever changes it meanwhile makes this write fail.
+            before = self._keys_of(self.contact(profile.person), profile.group) if seen else ()
+            after = self._keys_of(contact, profile.group)
             writes.append(self._put_contact(profile.person, contact))
+            writes += self._joins(profile.person, before, after, profile.group, due_at)
+        room = MOST_WRITES - len(writes) - 3 * len(former or {})
         for person, version in (former or {}).items():
             moved = {"moved_to": {"S": profile.person}}
             writes.append(
@@ -108,7 +116,12 @@ class Profiles(Table):
                 )
             )
             if version:
-                writes.append(self._put_contact(person, {}))
+                # An entry that stays for want of room is one of a person without a profile.
+                left = self._joins(
+                    person, self._keys_of(self.contact(person), profile.group), (), profile.group, due_at
+                )[:max(room, 0)]
+                room -= len(left)
+                writes += [*left, self._put_contact(person, {})]
                 writes.append(
                     {"Put": {"TableName": self._table, "Item": {**self._member(profile.group, person), **moved}}}
                 )
@@ -128,8 +141,8 @@ class Profiles(Table):
         """Put somebody back on a customer list, whose id was another's for a while."""
         self._put(self._member(group, person))
 
-    def drop_profile(self, person: str, seen: int, group: str = "") -> None:
-        """Nothing is known of this person any more; with the group of their list, their contact and place go too.
+    def drop_profile(self, person: str, seen: int, now: datetime, group: str = "") -> None:
+        """Nothing is known of this person any more; with the group of their list, contact, place and accounts go too.
 
         Errors: ProfileMoved.
         """
@@ -139,6 +152,7 @@ class Profiles(Table):
             "#version = :seen", {"#version": "version"}, {":seen": {"N": str(seen)}},
         )]
         if group:
+            writes += self._joins(person, self._keys_of(self.contact(person), group), (), group, now)
             writes.append(self._put_contact(person, {}))
             writes.append({"Put": {"TableName": self._table, "Item": {**self._member(group, person), **nobody}}})
         try:
@@ -149,8 +163,7 @@ class Profiles(Table):
             raise
 
     def _member(self, group: str, person: str) -> dict[str, Any]:
-        shard = due_shard(person).partition("#")[2]
-        return key(f"G#{group}#{shard}", person)
+        return key(f"G#{group}#{shard_of(person)}", person)
 
     def _put_contact(self, person: str, contact: Mapping[str, str]) -> dict[str, Any]:
         return {

@@ -19,6 +19,8 @@
 | P#person      | A#loop#version#campaign     | an action: pending, claimed, sent, failed, unknown        |
 | P#person      | M#loop#version#campaign     | how the action ended                                      |
 | P#person      | A#~question#submission      | a consent that its address is to confirm, and the mail    |
+| A#key         | person                      | that a person has a key of an account, with all their keys |
+| GA#group#shard| key                         | which account keys a customer list holds                  |
 | G#group#shard | person                      | which persons a customer list holds                       |
 | X#identifier  | SUPPRESSED                  | nobody mails this address again                           |
 | X#identifier  | ASKED                       | when this address was asked to confirm, of late           |

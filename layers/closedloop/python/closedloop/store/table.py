@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,11 @@ Item = Mapping[str, Any]
 
 def key(pk: str, sk: str) -> dict[str, Any]:
     return {schema.PK: {"S": pk}, schema.SK: {"S": sk}}
+
+
+def shard_of(name: str) -> str:
+    """Which of the shards of an index something lies in, by its name."""
+    return str(int(hashlib.sha256(name.encode()).hexdigest()[:8], 16) % schema.DUE_SHARDS)
 
 
 class Table:
