@@ -98,8 +98,8 @@ class Event:
     traits: Mapping[str, Any]
     context: Mapping[str, Any]
     late: bool = False
-
     group: str = ""
+
     @property
     def nodes(self) -> tuple[str, ...]:
         """Everything that this event says belongs together."""

@@ -70,10 +70,10 @@ class Hasher:
             return None
         return self.address(user_id) or self._hash("user", user_id.strip())
 
-
     def account(self, kind: str, value: str) -> str:
         """The key of a company by what is told of it: its domain, its corporate number, or its id of a group call."""
         return self._hash(kind, value)
+
 
 def visitor_node(site: str, visitor: str) -> str:
     return f"v:{site}:{visitor}"

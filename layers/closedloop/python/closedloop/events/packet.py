@@ -75,9 +75,9 @@ def event_of(packet: Packet, record: Mapping[str, Any]) -> Event:
             traits=record.get("traits", {}),
             context={"agent": packet.headers.get("agent", ""), **record.get("context", {})},
             late=record.get("late", False),
+            group=record.get("group", ""),
         )
     except (KeyError, TypeError, ValueError) as error:
-            group=record.get("group", ""),
         raise BadShape(f"a stored record of packet {packet.id} cannot be read: {error}") from error
 
 

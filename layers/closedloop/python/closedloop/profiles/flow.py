@@ -17,8 +17,8 @@ from closedloop.events.confirmations import ASKED_WITHIN, Question, questions_of
 from closedloop.events.event import Door, Event, distinct
 from closedloop.events.identifiers import normal_address
 from closedloop.events.packet import Packet, retracted_by, standing
-from closedloop.identity.evidence import Link, links_of
 from closedloop.identity.accounts import company_facts
+from closedloop.identity.evidence import Link, links_of
 from closedloop.identity.flow import Evidence, Neighbourhood, ReadOnce, gather, strong_nodes
 from closedloop.identity.persons import Persons, anchor_of, ids_of, person_id
 from closedloop.profiles.fold import fold
@@ -244,15 +244,18 @@ def _profile_of(
 ) -> tuple[Profile | None, dict[str, str]]:
     events = _told(nearby, packets)
     contact: dict[str, str] = {}
+    addresses: list[str] = []
     every = (packet for arrived in packets.values() for packet in standing(arrived))
     for packet in sorted(every, key=lambda packet: (packet.received_at, packet.id)):
         for identifier, fields in packet.contact.items():
             if identifier in nearby.strong:
+                addresses += [value for name, value in fields.items() if name == "email"]
                 contact.update(
                     (name, value)
                     for name, value in fields.items()
                     if name != "email" or normal_address(value) is not None
                 )
+    contact |= company_facts(events, addresses)
     groups = [site.list_name for event in events if (site := sites.get(event.site))]
     within = {name: site for name, site in sites.items() if groups and site.list_name == groups[0]}
     return fold(events, nearby.strong, within), contact
@@ -294,15 +297,12 @@ def _told(nearby: Neighbourhood, packets: Mapping[str, Sequence[Packet]]) -> lis
         events += distinct(told)
     persons = Persons(links, nearby.strong)
     person = person_id(anchor_of(nearby.strong))
-    addresses: list[str] = []
     return [event for event in events if persons.owner_of(event) == person]
 
 
 def readable(packet: Packet) -> list[Event]:
-                addresses += [value for name, value in fields.items() if name == "email"]
     """A packet's events; none when one cannot be read, as the whole packet was then kept as a failed event."""
     try:
         return packet.events
     except BadShape:
         return []
-    contact |= company_facts(events, addresses)
