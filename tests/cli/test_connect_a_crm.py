@@ -14,10 +14,8 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 from urllib.parse import parse_qsl
-from urllib.request import Request, urlopen
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from closedloop.capture.deals import PROVIDERS
 from closedloop.cli.main import main
@@ -26,7 +24,8 @@ from closedloop.profiles.flow import project
 from closedloop.runtime import clock, doors
 from functions.capture_beacon import handler as capture_beacon
 from functions.capture_deal import handler as capture_deal
-from tests.cli.test_cli import LEFT_OUT, SETTINGS, Cloud, deploy, forget
+from tests.accounts import forget
+from tests.cli.conftest import LEFT_OUT, SETTINGS, Cloud, deploy
 from tests.functions.gateway import Context, a_request
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -60,33 +59,19 @@ class Gateway(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def endpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """An account of its own, the handlers before it, and a folder to work in."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    moto.start()
-    made = Cloud("http://{}:{}".format(*moto.get_host_and_port()))
+def endpoint(server: Cloud, aws: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The handlers before an empty account, and a folder to work in."""
     gateway = ThreadingHTTPServer(("127.0.0.1", 0), Gateway)
     Thread(target=gateway.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     for name in LEFT_OUT:
         monkeypatch.delenv(name, raising=False)
-    for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": made.url}.items():
+    for name, value in {**SETTINGS, "AWS_ENDPOINT_URL": aws}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
-    # moto keeps its accounts for the process, whichever of its servers asks.
-    emptied(made)
-    deploy(made)
-    forget(clients=True)
+    deploy(server)
     yield f"http://127.0.0.1:{gateway.server_port}"
-    emptied(made)
     gateway.shutdown()
     gateway.server_close()
-    moto.stop()
-    forget(clients=True)
-
-
-def emptied(cloud: Cloud) -> None:
-    with urlopen(Request(f"{cloud.url}/moto-api/reset", method="POST")):
-        pass
 
 
 def closedloop(line: str, capsys: pytest.CaptureFixture[str]) -> str:

@@ -16,14 +16,14 @@ from urllib.parse import parse_qsl, urlsplit
 import botocore.session
 import pytest
 from botocore.validate import ParamValidator
-from moto.server import ThreadedMotoServer
 
 from closedloop.capture.mail import PROVIDERS
 from closedloop.cli.main import main
 from closedloop.sites.definition import Site
 from closedloop.sites.document import Document
 from functions.capture_email import handler
-from tests.cli.test_cli import LEFT_OUT, SETTINGS, Cloud, deploy, forget
+from tests.accounts import forget
+from tests.cli.conftest import LEFT_OUT, SETTINGS, Cloud, deploy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGE = (ROOT / "docs/connect-a-mail-provider.md").read_text()
@@ -32,20 +32,14 @@ SITE = (ROOT / "examples/sites/demo.yaml").read_text()
 
 
 @pytest.fixture(scope="module")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    moto.start()
-    made = Cloud("http://{}:{}".format(*moto.get_host_and_port()))
+def cloud(server: Cloud, aws: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     kept = {name: value for name, value in os.environ.items() if name not in LEFT_OUT}
     here = Path.cwd()
-    with patch.dict(os.environ, {**kept, **SETTINGS, "AWS_ENDPOINT_URL": made.url}, clear=True):
+    with patch.dict(os.environ, {**kept, **SETTINGS, "AWS_ENDPOINT_URL": aws}, clear=True):
         os.chdir(tmp_path_factory.mktemp("recipe"))
-        deploy(made)
-        forget(clients=True)
-        yield made
+        deploy(server)
+        yield server
         os.chdir(here)
-    moto.stop()
-    forget(clients=True)
 
 
 def a_site(webhooks: str) -> str:

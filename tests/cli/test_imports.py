@@ -8,20 +8,14 @@ from typing import Any
 import pytest
 
 from closedloop.runtime import lists
-from tests.cli.test_cli import EVENTS, ROOT, STATE, Cloud, Run, a_file, applied, cloud, run, server
+from tests.cli.conftest import EVENTS, ROOT, STATE, Cloud, Run, a_file
 
-__all__ = ["applied", "cloud", "run", "server"]
 EXAMPLES = ROOT / "examples/imports"
 KINDS = {
     "people": ("group-company", "business-cards"), "attendance": ("seminar-tool", "service-desk"),
     "purchases": ("dealer",), "deals": ("crm",), "costs": ("costs",),
 }
 NAMED = [(kind, name) for kind, names in KINDS.items() for name in names]
-
-
-@pytest.fixture(autouse=True)
-def no_table_from_before() -> None:
-    lists.lists.cache_clear()
 
 
 def imported(run: Run, kind: str, name: str, *more: str | Path) -> Any:
