@@ -16,6 +16,7 @@ from hypothesis import strategies as some
 from closedloop.attribution.journeys import Touch
 from closedloop.attribution.rules import Credit
 from closedloop.errors import NotReconciled
+from closedloop.reports.credit import Credits, credits_of
 from closedloop.reports.deals import Deal, DealFact, fold_deals
 from closedloop.reports.facts import (
     ActionCount,
@@ -32,7 +33,7 @@ from closedloop.reports.facts import (
     VerdictCount,
     Week,
 )
-from closedloop.reports.metrics import SUMMARY, Credits, credits_of, measure, wanted_fit
+from closedloop.reports.metrics import SUMMARY, measure, wanted_fit
 from closedloop.reports.reconcile import reconciled
 from closedloop.reports.tables import human_csv, shown, tables
 from closedloop.reports.words import Language, Words

@@ -18,6 +18,7 @@ from closedloop.errors import NotReconciled
 from closedloop.lake.report_files import File, build, prepared
 from closedloop.loops.definition import Loop
 from closedloop.loops.feasibility import GateRate
+from closedloop.reports.credit import MODELS
 from closedloop.reports.metrics import SUMMARY, Report
 from closedloop.reports.past import past_of
 from tests.unit.test_report_rows import (
@@ -127,6 +128,38 @@ def test_each_campaign_shows_its_cost_its_people_and_its_credit(small: Any) -> N
     assert campaigns["Organic Search/google"].reached == 1
 
 
+def test_every_model_shares_the_same_deals_and_says_so_in_a_column_of_its_own(small: Any) -> None:
+    report: Report = small[0]
+    assert tuple(model.model for model in report.models) == MODELS
+    for model in report.models:
+        assert sum(share.revenue_minor for share in model.channels.values()) == 300, model.model
+        assert sum(share.deals for share in model.channels.values()) == pytest.approx(1, abs=1e-9), model.model
+    by_name = {model.model: model for model in report.models}
+    # Ada met search-ads, pump-guide, came by herself, clicked in the mail and heard the seminar.
+    assert by_name["position"].channels["search-ads"].revenue_minor == 120
+    assert by_name["last_non_direct"].channels["pump-seminar"].revenue_minor == 300
+    # Bob came by search and won nothing: only Markov asks, and no credit comes of it.
+    assert all("Organic Search/google" not in model.channels for model in report.models)
+    assert by_name["markov"].removal["search-ads"] == 1.0 and not by_name["shapley"].removal
+    rows = list(csv.reader(io.StringIO(small[1][DATED + "human/models_revenue.csv"].decode("utf-8-sig"))))
+    assert rows[0][:3] == ["Campaign", "First (JPY)", "Last (JPY)"] and len(rows[0]) == 13
+    assert [sum(float(row[place]) for row in rows[1:]) for place in range(1, 13)] == [300.0] * 12
+
+
+def test_a_campaign_says_what_a_deal_cost_and_when_its_cost_was_back(small: Any, tmp_path: Path) -> None:
+    ads = next(one for one in small[0].campaigns if one.campaign == "search-ads")
+    assert (ads.cost_per_deal_minor, ads.revenue_per_cost, ads.paid_back_on) == (600, 0.5, None)
+    later = DAY + timedelta(days=20)
+    again = (
+        a_page("x1", "ada", at=later, channel="Paid Search", source="google", campaign="search-ads"),
+        a_deal("x2", "Deal Won", "ada", 60, at=later + timedelta(days=1), deal="d2"),
+    )
+    report, _, _ = built(a_small_loop(tmp_path, extra=again))
+    ads = next(one for one in report.campaigns if one.campaign == "search-ads")
+    assert (ads.cost_per_deal_minor, ads.revenue_per_cost) == (100, 1.0)
+    assert ads.paid_back_on == (later + timedelta(days=1)).date()
+
+
 def test_what_was_measured_is_what_the_next_plan_may_expect(small: Any) -> None:
     past = past_of(small[0])
     assert (past.loop, past.day, past.running) == ("autumn-pumps", AS_OF.date(), True)
@@ -180,7 +213,7 @@ def test_every_check_holds_and_is_shown(small: Any) -> None:
     report: Report = small[0]
     assert report.reconciles and all(check.holds for check in report.checks)
     page = small[1][LATEST + "index.html"].decode()
-    assert page.count("Credit sums to the revenue") == 3 and "All 3" in page
+    assert page.count("Credit sums to the revenue") == len(MODELS) == 12 and f"All {len(report.checks)}" in page
 
 
 def test_files_come_in_an_order_that_never_shows_half_a_report(small: Any) -> None:

@@ -225,6 +225,9 @@ def _by_order(count: OrderedSets, names: Sequence[str]) -> Shares:
 
 def _by_removal(lost: Removal, names: Sequence[str], conversions: int, value: int) -> Shares:
     won, worth = ([Fraction(float(effect)) for effect in effects] for effects in (lost.conversions, lost.values))
+    if not any(worth):
+        # More was paid back than paid: there is no value to lose, and what there is goes with the conversions.
+        worth = won
     all_won, all_worth = sum(won), sum(worth)
     return {
         name: Share(

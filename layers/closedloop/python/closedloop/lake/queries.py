@@ -24,14 +24,15 @@ from closedloop.events import event as names
 from closedloop.events.agents import Grade
 from closedloop.events.behaviour import MAIL_DOORS, Act, behaviour, mail_of
 from closedloop.events.deals import day_of, teller
+from closedloop.identity.evidence import EvidenceKind
 from closedloop.lake import layout
 from closedloop.loops.definition import Loop
 from closedloop.loops.experiments import experiments_of
 from closedloop.reports import facts as f
 from closedloop.reports.deals import DealFact, fold_deals
-from closedloop.reports.metrics import window
 from closedloop.reports.people import Identification, fits, holdings
 from closedloop.reports.touchpoints import MEETINGS, Meeting, touches
+from closedloop.reports.window import window
 from closedloop.sites.definition import Site
 
 SQL = Path(__file__).parent / "sql"
@@ -75,7 +76,8 @@ SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') 
        coalesce(json_extract_string(properties, '$.link'), '') AS link,
        coalesce(json_extract_string(properties, '$.hidden'), '') AS hidden,
        coalesce(json_extract_string(properties, '$.day'), '') AS cost_day,
-       CASE WHEN door = 'list' THEN coalesce(json_extract_string(properties, '$.retracts'), '') ELSE '' END AS retracts,
+       CASE WHEN door IN ('list', 'operator') THEN coalesce(json_extract_string(properties, '$.retracts'), '') ELSE ''
+       END AS retracts,
        CASE WHEN type = 'identify' OR name = '{names.FORM_SUBMITTED}' THEN coalesce(traits, '') ELSE '' END AS traits
 FROM lines
 """  # noqa: S608  made of our own constants
@@ -103,6 +105,7 @@ _TABLES = {
     "passive_names": "name VARCHAR",
     "judged": "id VARCHAR, grade VARCHAR",
     "person_map": "node VARCHAR, since TIMESTAMP, until TIMESTAMP, person VARCHAR",
+    "shared_names": "node VARCHAR, since TIMESTAMP, until TIMESTAMP, person VARCHAR",
     "converted": "person VARCHAR",
     "winners": "person VARCHAR, won_at TIMESTAMP",
     "won_deals": "day DATE, person VARCHAR, stage VARCHAR, revenue_minor BIGINT, currency VARCHAR",
@@ -183,10 +186,14 @@ def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], 
     lake.keep("events", "judged_events")
     lake.keep("decisions", "distinct_decisions")
     told = [
-        Identification(id_, site, visitor, tuple(ids.split(" ")), deal, _utc(at), kind == "click", of_refund)
+        Identification(id_, site, visitor, tuple(ids.split(" ")), deal, _utc(at), EvidenceKind(kind), of_refund)
         for id_, site, visitor, ids, deal, at, kind, of_refund in lake.ask("identifications")
     ]
-    lake.fill("person_map", [(h.node, _naive(h.since), _naive(h.until), h.person) for h in holdings(told)])
+    held = holdings(told)
+    for table, shared in (("person_map", False), ("shared_names", True)):
+        lake.fill(table, [
+            (h.node, _naive(h.since), _naive(h.until), h.person) for h in held if h.shared is shared
+        ])
     lake.keep("acts", "acts")
 
     deals = tuple(fold_deals(

@@ -27,8 +27,9 @@ import duckdb
 from closedloop.lake import layout
 from closedloop.lake.queries import engine, gather
 from closedloop.loops.definition import Loop
+from closedloop.reports.credit import credits_of
 from closedloop.reports.facts import FunnelRow
-from closedloop.reports.metrics import SUMMARY, Report, credits_of, measure
+from closedloop.reports.metrics import SUMMARY, Report, measure
 from closedloop.reports.page import FILE_NAMES, csv_name, page
 from closedloop.reports.reconcile import reconciled
 from closedloop.reports.tables import funnel_csv, human_csv, quicksight_manifest, tables

@@ -6,20 +6,22 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from fractions import Fraction
-from zoneinfo import ZoneInfo
 
 from pydantic import TypeAdapter
 
-from closedloop.attribution.journeys import LOOKBACK, NONE, Conversion, Journey, Touch, journeys
-from closedloop.attribution.rules import RULES, Credit, credit
+from closedloop.attribution.journeys import LOOKBACK, NONE, Touch
+from closedloop.attribution.models import written
+from closedloop.attribution.rules import Credit
 from closedloop.events import event as names
 from closedloop.events.times import iso
 from closedloop.loops.definition import BESIDE_THE_PATH, Loop, Metric, Objective
 from closedloop.loops.experiments import experiments_of
 from closedloop.reports import statistics
+from closedloop.reports.credit import Credits, paid_back_on
 from closedloop.reports.deals import Deal
 from closedloop.reports.facts import ArmCount, Facts, NewPerson, Quality
 from closedloop.reports.statistics import Interval
+from closedloop.reports.window import Window, own_currency, window
 from closedloop.sites.definition import version_of
 
 SCHEMA = 1
@@ -133,7 +135,8 @@ class CampaignFigures:
     """One campaign of the loop, or another channel that buyers came through.
 
     Units: money in minor units of the loop's currency; `reached` are new persons who met it before they became known;
-    `brought` are those whom it met last. None: no cost is known, nothing to divide by, or the time is not over yet.
+    `brought` are those whom it met last. Cost per deal, revenue per cost and the day on which the cost was brought back
+    go by linear credit. None: no cost is known, nothing to divide by, or the time is not over yet.
     """
 
     campaign: str
@@ -152,6 +155,21 @@ class CampaignFigures:
     first: Share
     last: Share
     linear: Share
+    cost_per_deal_minor: int | None = None
+    revenue_per_cost: float | None = None
+    paid_back_on: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFigures:
+    """What one attribution model says: each channel's share of the deals won and their revenue.
+
+    Shapes: `removal`, of Markov models alone, is the share of the deals that would be lost without the channel.
+    """
+
+    model: str
+    channels: Mapping[str, Share]
+    removal: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,56 +301,10 @@ class Report:
     quality: DataQuality
     reconciles: bool
     checks: tuple[Check, ...]
+    models: tuple[ModelFigures, ...] = ()
 
 
 SUMMARY = TypeAdapter(Report)
-
-
-@dataclass(frozen=True, slots=True)
-class Credits:
-    """The journeys of the deals won in the loop's currency, and each rule's exact credit."""
-
-    journeys: tuple[Journey, ...]
-    by_rule: Mapping[str, Mapping[str, Credit]]
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """The part of the period that is over, in the loop's days."""
-
-    first: date
-    last: date
-    today: date
-    zone: ZoneInfo
-
-    def day(self, moment: datetime) -> date:
-        return moment.astimezone(self.zone).date()
-
-    def holds(self, moment: datetime | None) -> bool:
-        return moment is not None and self.first <= self.day(moment) <= self.last
-
-
-def window(loop: Loop, as_of: datetime) -> Window:
-    zone = ZoneInfo(loop.time_zone)
-    today = as_of.astimezone(zone).date()
-    return Window(loop.period.start, min(loop.period.end, today), today, zone)
-
-
-def own_currency(deal: Deal, loop: Loop) -> bool:
-    """Whether a deal counts in the loop's sums; one that names no currency is taken to be in the loop's."""
-    return deal.currency in ("", loop.currency)
-
-
-def credits_of(loop: Loop, facts: Facts, as_of: datetime) -> Credits:
-    """Who shares in the deals that were won in the period."""
-    seen = window(loop, as_of)
-    ended = [
-        Conversion(deal.deal, deal.person, deal.won_at, deal.revenue_minor)
-        for deal in facts.deals
-        if deal.won_at is not None and seen.holds(deal.won_at) and own_currency(deal, loop)
-    ]
-    cut = tuple(journeys(ended, facts.touches))
-    return Credits(cut, {name: credit(cut, rule) for name, rule in RULES.items()})
 
 
 def measure(loop: Loop, facts: Facts, as_of: datetime, credits: Credits) -> Report:
@@ -350,6 +322,7 @@ def measure(loop: Loop, facts: Facts, as_of: datetime, credits: Credits) -> Repo
             _experiment(arms, loop, ended=seen.today > loop.period.end) for arms in facts.arms
         ),
         mails=_mails(loop, facts), quality=_quality(facts.quality), reconciles=False, checks=(),
+        models=tuple(_model(model, by_channel, credits) for model, by_channel in credits.by_rule.items()),
     )
 
 
@@ -552,6 +525,8 @@ def _campaigns(loop: Loop, facts: Facts, seen: Window, credits: Credits) -> tupl
         mature = [new for new in mine if new.day + MATURE_30 <= seen.today]
         cost, stated = costs.get(name, (None, False))
         met_count = reached.get(name, 0)
+        linear = credits.by_rule["linear"].get(name)
+        deals = linear.conversions if linear else 0
         figures.append(CampaignFigures(
             campaign=name, of_loop=campaign is not None, stage=campaign.stage if campaign else "",
             touchpoint=campaign.touchpoint if campaign else "", incentive=campaign.incentive if campaign else False,
@@ -561,12 +536,27 @@ def _campaigns(loop: Loop, facts: Facts, seen: Window, credits: Credits) -> tupl
             mature=len(mature), never_back=statistics.share(sum(not new.back_30 for new in mature), len(mature)),
             first=_share(credits, "first", name), last=_share(credits, "last", name),
             linear=_share(credits, "linear", name),
+            cost_per_deal_minor=round(cost / deals) if cost is not None and deals else None,
+            revenue_per_cost=linear.value / cost if cost and linear else 0.0 if cost else None,
+            paid_back_on=paid_back_on(credits.journeys, name, cost, seen) if cost else None,
         ))
     return tuple(figures)
 
 
 def _led_to(touch: Touch, named_at: datetime) -> bool:
     return named_at - LOOKBACK <= touch.at <= named_at
+
+
+def _model(model: str, by_channel: Mapping[str, Credit], credits: Credits) -> ModelFigures:
+    deals = written([mine.conversions for mine in by_channel.values()], decimals=6)
+    return ModelFigures(
+        model,
+        {
+            channel: Share(float(won), mine.value)
+            for (channel, mine), won in zip(by_channel.items(), deals, strict=True)
+        },
+        {channel: round(effect, 6) for channel, effect in credits.removal.get(model, {}).items()},
+    )
 
 
 def _share(credits: Credits, rule: str, channel: str) -> Share:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 
+from closedloop.attribution.rules import RULES
 from closedloop.errors import NotReconciled
+from closedloop.reports.credit import Credits
 from closedloop.reports.facts import Facts
-from closedloop.reports.metrics import Check, Credits, Report
+from closedloop.reports.metrics import Check, Report
 
 RELATIONS = {"=": int.__eq__, "≥": int.__ge__}
 
@@ -56,8 +58,12 @@ def _checks(report: Report, facts: Facts, credits: Credits) -> Iterator[Check]:
         yield _check(f"credit_is_revenue:{rule}", value, "=", money.revenue_minor)
         whole = sum((share.conversions for share in by_channel.values()), Fraction(0))
         yield Check(f"credit_is_deals:{rule}", int(whole), "=", money.deals_won, whole == money.deals_won)
+    for model in report.models:
+        shown = sum(share.revenue_minor for share in model.channels.values())
+        yield _check(f"table_is_revenue:{model.model}", shown, "=", money.revenue_minor)
+    for rule in RULES:
         shown = sum(getattr(campaign, rule).revenue_minor for campaign in report.campaigns)
-        yield _check(f"table_is_revenue:{rule}", shown, "=", money.revenue_minor)
+        yield _check(f"campaigns_are_revenue:{rule}", shown, "=", money.revenue_minor)
     apart = sum(foreign.revenue_minor for foreign in report.foreign)
     yield _check("funnel_is_revenue", sum(row.revenue_minor for row in facts.funnel), "=", money.revenue_minor + apart)
     entered = sum(stage.entered for stage in report.stages)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from closedloop.reports.facts import FunnelRow
-from closedloop.reports.metrics import Report
+from closedloop.reports.metrics import ModelFigures, Report, Share
 from closedloop.reports.statistics import Interval
 from closedloop.reports.words import DASH, Words
 from closedloop.sites.words import harmless
@@ -76,14 +76,17 @@ def tables(report: Report, words: Words) -> Mapping[str, Table]:
                                 "back_30/share"), tuple(
             (w.week, w.unique_users, w.new_persons, w.first_seen, w.back_30) for w in report.weeks)),
         Table("campaigns", _columns("campaign", "kind", "stage", "cost/money", "reached/count", "brought/count",
-                                    "brought_with_fit/count", "cost_per_new_person/money", "never_back/share"), tuple(
+                                    "brought_with_fit/count", "cost_per_new_person/money", "never_back/share",
+                                    "cost_per_deal/money", "revenue_per_cost/number", "paid_back_on/day"), tuple(
             (words.channel(c.campaign), _kind(c.touchpoint, c.of_loop, c.incentive, words), c.stage, c.cost_minor,
-             c.reached, c.brought, c.brought_with_fit, c.cost_per_new_person_minor, c.never_back)
+             c.reached, c.brought, c.brought_with_fit, c.cost_per_new_person_minor, c.never_back,
+             c.cost_per_deal_minor, c.revenue_per_cost, c.paid_back_on)
             for c in report.campaigns)),
         Table("credit", _columns("campaign", "deals_first/number", "deals_last/number", "deals_linear/number",
                                  "revenue_first/money", "revenue_last/money", "revenue_linear/money"), tuple(
             (words.channel(c.campaign), c.first.deals, c.last.deals, c.linear.deals, c.first.revenue_minor,
              c.last.revenue_minor, c.linear.revenue_minor) for c in report.campaigns)),
+        *_models(report, words),
         Table("experiments", _columns("gate", "eligible/count", "treated/count", "treated_won/count", "holdout/count",
                                       "holdout_won/count", "mixed/count", "sample_ratio/p", "lift/points",
                                       "interval/signed_interval", "method", "answer"), tuple(
@@ -101,6 +104,30 @@ def tables(report: Report, words: Words) -> Mapping[str, Table]:
             for c in report.checks)),
     )
     return {table.name: table for table in made}
+
+
+def _models(report: Report, words: Words) -> tuple[Table, ...]:
+    """Every model's credit, a column each, and the removal effects of those that have them."""
+    met = {channel for model in report.models for channel in (*model.channels, *model.removal)}
+    named = [campaign.campaign for campaign in report.campaigns]
+    channels = [*(name for name in named if name in met), *sorted(met.difference(named))]
+    walked = [model for model in report.models if model.removal]
+
+    def columns(models: Sequence[ModelFigures], kind: str) -> tuple[Column, ...]:
+        return Column("campaign"), *(Column(f"rule_{model.model}", kind) for model in models)
+
+    def shares(channel: str) -> list[Share]:
+        return [model.channels.get(channel, Share(0.0, 0)) for model in report.models]
+
+    return (
+        Table("models_revenue", columns(report.models, "money"), tuple(
+            (words.channel(channel), *(share.revenue_minor for share in shares(channel))) for channel in channels)),
+        Table("models_deals", columns(report.models, "number"), tuple(
+            (words.channel(channel), *(share.deals for share in shares(channel))) for channel in channels)),
+        Table("removal", columns(walked, "share"), tuple(
+            (words.channel(channel), *(model.removal.get(channel) for model in walked))
+            for channel in channels if any(channel in model.removal for model in walked))),
+    )
 
 
 def _worth(value: int, money: bool) -> Figure:

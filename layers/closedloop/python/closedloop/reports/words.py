@@ -209,10 +209,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "What each campaign cost and brought. Reached are the new persons who met it before they became "
         "known; brought are those who met it last, so they sum to all new persons. Never back is the "
         "share of those brought at least 30 days ago who were not seen again within 30 days: high where "
-        "prizes draw people.",
+        "prizes draw people. Cost per deal, revenue per cost and the day paid back go by linear credit.",
         "各施策の費用と成果です。接触は特定前にその施策に触れた新規個人、獲得は最後に触れた施策で数えるため合計"
         "が新規個人数に一致します。再訪なしは、30日以上前に獲得した人のうち30日以内に再び現れなかった割合で、"
-        "懸賞目当ての多い施策で高くなります。",
+        "懸賞目当ての多い施策で高くなります。受注1件あたり費用・費用対売上・費用回収日は均等配分によります。",
     ),
     "campaign": ("Campaign", "施策"),
     "kind": ("Kind", "種類"),
@@ -236,6 +236,32 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "rule_first": ("First", "最初"),
     "rule_last": ("Last", "最後"),
     "rule_linear": ("Linear", "均等"),
+    "rule_last_non_direct": ("Last but direct", "直接以外の最後"),
+    "rule_position": ("Position (U)", "位置(U字)"),
+    "rule_milestones": ("Milestones (W)", "節目(W字)"),
+    "rule_time_decay": ("Time decay, 30 days", "時間減衰(30日)"),
+    "rule_markov": ("Markov 1", "マルコフ1次"),
+    "rule_markov2": ("Markov 2", "マルコフ2次"),
+    "rule_markov3": ("Markov 3", "マルコフ3次"),
+    "rule_shapley": ("Shapley", "シャープレイ"),
+    "rule_shapley_ordered": ("Shapley, in order", "シャープレイ(順序)"),
+    "models": ("All models side by side", "全モデルの比較"),
+    "models_lead": (
+        "The same deals, shared in every usual way: by place, by time, by what would be lost without the channel "
+        "(Markov) and by what it adds to the others (Shapley). Each column sums to the total. Where the columns "
+        "agree, the choice of model does not matter; where they differ, only an experiment decides.",
+        "同じ受注を、順位・時間・その経路がない場合の損失(マルコフ)・他への上乗せ(シャープレイ)で配分した一覧です。"
+        "どの列も合計は一致します。列が近ければモデルの選択は問題にならず、離れていれば実験だけが決着をつけます。",
+    ),
+    "models_revenue": ("Revenue by model", "モデル別の売上"),
+    "models_deals": ("Deals by model", "モデル別の受注"),
+    "removal_lead": (
+        "Removal effect: the share of the deals that would be lost without the channel, as a Markov chain sees it.",
+        "除去効果:その経路がなければ失われる受注の割合(マルコフ連鎖による)。",
+    ),
+    "cost_per_deal": ("Cost per deal", "受注1件あたり費用"),
+    "revenue_per_cost": ("Revenue per cost", "費用対売上"),
+    "paid_back_on": ("Paid back on", "費用回収日"),
     "deals_first": ("Deals, first", "受注(最初)"),
     "deals_last": ("Deals, last", "受注(最後)"),
     "deals_linear": ("Deals, linear", "受注(均等)"),
@@ -358,7 +384,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "check:arms_sum": ("Arms sum to the eligible", "各群の合計 = 対象者"),
     "check:credit_is_revenue": ("Credit sums to the revenue", "配分の合計 = 売上"),
     "check:credit_is_deals": ("Credit sums to the deals won", "配分の合計 = 受注件数"),
-    "check:table_is_revenue": ("The table shows all revenue", "表の合計 = 売上"),
+    "check:table_is_revenue": ("The table of models shows all revenue", "モデル表の合計 = 売上"),
+    "check:campaigns_are_revenue": ("The table of campaigns shows all revenue", "施策表の合計 = 売上"),
     "check:funnel_is_revenue": ("The daily table holds all revenue", "日次表の合計 = 売上"),
     "check:stages_cover_funnel": ("Stages cover the daily table", "段階 ≥ 日次表"),
     "check:actions_sum": ("Outcomes sum to the mails due", "結果の合計 = メール対象"),
@@ -446,7 +473,7 @@ class Words:
         """What a check asks, with the thing it is about."""
         kind, _, about = name.partition(":")
         text = self.either(f"check:{kind}", kind)
-        if kind in ("credit_is_revenue", "credit_is_deals", "table_is_revenue"):
+        if kind in ("credit_is_revenue", "credit_is_deals", "table_is_revenue", "campaigns_are_revenue"):
             about = self.get(f"rule_{about}")
         if kind == "arms_sum":
             of, _, gate = about.partition(":")
