@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -311,6 +312,7 @@ def test_closing_a_run(tasks: Tasks) -> None:
 
 
 def test_the_walk_covers_every_function_that_writes() -> None:
-    if WALKED.keys() != FLOOR.keys():
+    if WALKED.keys() != FLOOR.keys() and not os.environ.get("CI"):
         pytest.skip("only where all of this file runs in one process")
+    assert WALKED.keys() == FLOOR.keys()
     assert sum(WALKED.values()) > 150

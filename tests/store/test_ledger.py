@@ -303,16 +303,6 @@ def test_a_failed_event_is_spilled_like_a_packet(engine: tuple[Dynamo, Any], tab
     assert whole.failed("2026-11-24") == [failed]
 
 
-def test_the_sending_again_ends_when_the_time_of_a_request_is_over(engine: tuple[Dynamo, Any]) -> None:
-    kept: list[Item] = []
-    seconds, waits = iter(range(0, 100, 2)), list[int]()
-    slow = LeavesUndone(engine[0], 1000, 0)
-    Ledger(slow, "Events", waits.append, lambda items, why: kept.extend(items), lambda: float(next(seconds))).append(
-        visitors(25)
-    )
-    assert (len(kept), waits) == (25, [1])
-
-
 def test_a_table_that_is_not_there_is_not_durable(engine: tuple[Dynamo, Any]) -> None:
     lost = Ledger(engine[0], "NoSuchTable", lambda attempt: None)
     for packets in ([a_packet()], [a_packet(), a_packet(a_record("e2", visitor="ken-phone"))]):
