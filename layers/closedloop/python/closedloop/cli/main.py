@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from closedloop.cli import (
+    account,
     attribute,
     console,
     doctor,
@@ -40,6 +41,9 @@ app.add_typer(run.app, name="run")
 app.add_typer(report.app, name="report")
 app.add_typer(imports.app, name="import")
 app.add_typer(person.app, name="person")
+app.add_typer(rights.suppressions, name="suppression")
+app.add_typer(account.app, name="account")
+app.add_typer(customers.app, name="customers")
 app.add_typer(explain.app, name="explain")
 app.add_typer(failed.app, name="failed")
 app.add_typer(world.app, name="world")

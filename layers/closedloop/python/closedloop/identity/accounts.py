@@ -45,7 +45,7 @@ def company_facts(events: Iterable[Event], addresses: Iterable[str]) -> dict[str
     """
     found: dict[str, str] = {}
     for event in distinct(events):
-        number = _corporate_number(event.traits.get("corporate_number"))
+        number = corporate_number(event.traits.get("corporate_number"))
         if number:
             found["corporate_number"] = number
         if legal(event.group):
@@ -57,7 +57,11 @@ def company_facts(events: Iterable[Event], addresses: Iterable[str]) -> dict[str
     return found
 
 
-def _corporate_number(told: object) -> str:
+def corporate_number(told: object) -> str:
+    """A corporate number in its 13 digits; empty for what is none.
+
+    Source: Ministry of Finance ordinance on corporate numbers: the first digit checks the others.
+    """
     if not isinstance(told, str | int) or isinstance(told, bool):
         return ""
     from stdnum.jp import cn
@@ -143,7 +147,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """How much an account is interested: the sum of its lines; how many persons are, and how many roles are known.
+    """How much an account is interested: the sum of its lines; how many persons are, and of how many roles.
 
     Source: analytics reference 3.5.
     """
@@ -163,7 +167,7 @@ def interest_of(members: Sequence[Member], threshold: float) -> Interest:
     return Interest(
         total=round(sum(line.adds for line in lines), 2),
         breadth=sum(one.score >= threshold / BREADTH for one in members),
-        depth=len({one.role for one in members} - {UNKNOWN}),
+        depth=len({one.role for one in members}),
         lines=lines,
     )
 
@@ -176,18 +180,16 @@ def missing_roles(members: Iterable[Member], wanted: Iterable[Role]) -> list[Rol
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Which roles of an account a stage has reached, with how many persons of each, and which are missing there."""
+    """Which roles of an account a stage has reached, with how many persons of each, and which are missing there.
+
+    Units: `share` of the wanted roles that were touched, from 0 to 1.
+    """
 
     loop: str
     stage: str
     roles: Mapping[str, int]
     missing: tuple[Role, ...]
-
-    @property
-    def coverage(self) -> float:
-        """The share of the wanted roles that were touched."""
-        known = sum(role != UNKNOWN for role in self.roles)
-        return round(known / (known + len(self.missing)), 2) if known or self.missing else 0.0
+    share: float
 
 
 def coverage_of(
@@ -202,4 +204,5 @@ def coverage_of(
             reached = Counter(one.role for one in members if stage in one.stages.get(loop, ()))
             if reached:
                 missing = tuple(role for role in wanted if role not in reached)
-                yield Touched(loop, stage, dict(sorted(reached.items())), missing)
+                share = round(1 - len(missing) / len(wanted), 2)
+                yield Touched(loop, stage, dict(sorted(reached.items())), missing, share)
