@@ -39,8 +39,14 @@ build/.layers: requirements/capture.txt requirements/form.txt requirements/proje
 run: setup
 	@$(BIN)/python -m infra.demo $(ARGS)
 
+# Two files at once; the emulator's tests want the machine for themselves, and tell their result whatever the others'.
 test: setup lint type build/dynamodb-local/.ready tests/system/node_modules/.ready
+ifeq ($(strip $(ARGS)),)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore tests/system; others=$$?; \
+	$(BIN)/python -m pytest tests/system && exit $$others
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 lint: $(VENV)/.ready
 	@$(BIN)/ruff check .
