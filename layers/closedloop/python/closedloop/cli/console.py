@@ -57,12 +57,15 @@ def progress(what: str, total: float | None) -> Iterator[Progress]:
 
 
 @contextmanager
-def bars() -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar for each step of a piece of work, as it tells what it does, how far it is, and of how much."""
+def bars() -> Iterator[Callable[[str, int, int | None], None]]:
+    """A progress bar for each step of a piece of work, as it tells what it does, how far it is, and of how much.
+
+    Shapes: of how much is None while nobody knows.
+    """
     with progress("reading", None) as bar:
         tasks = {"reading": bar.task_ids[0]}
 
-        def tell(what: str, done: int, of: int) -> None:
+        def tell(what: str, done: int, of: int | None) -> None:
             if what not in tasks:
                 bar.update(tasks["reading"], visible=False)
                 tasks[what] = bar.add_task(what, total=of)

@@ -20,6 +20,7 @@ from closedloop.cli import (
     person,
     replay,
     report,
+    rights,
     run,
     site,
     world,
@@ -40,6 +41,7 @@ app.add_typer(loop.app, name="loop")
 app.add_typer(run.app, name="run")
 app.add_typer(report.app, name="report")
 app.add_typer(imports.app, name="import")
+rights.register(person.app)
 app.add_typer(person.app, name="person")
 app.add_typer(rights.suppressions, name="suppression")
 app.add_typer(account.app, name="account")

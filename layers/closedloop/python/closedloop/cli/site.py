@@ -17,6 +17,7 @@ from closedloop.runtime import clock, doors, turnstile
 from closedloop.runtime.sender import Standing, sender_standing
 from closedloop.sites.definition import Site, key_hash, version_of
 from closedloop.sites.document import Document
+from closedloop.sites.notice import NoticeFormat, NoticeLanguage, notice
 
 # What outside systems sign with: any of two live values is believed.
 SIGNED = ("deals_", "_key", "_basic")
@@ -125,6 +126,20 @@ def snippet(site: str, stage: Stage = None, outputs: Outputs = None) -> None:
     named(stage, outputs)
     endpoint, known = settings.settings()[settings.PUBLIC_URL], known_site(site)
     print(f'<script async src="{endpoint}/t.js" data-site="{known.write_key}" data-consent="{known.consent}"></script>')
+
+
+@app.command("notice", epilog="Example: closedloop site notice demo --lang ja --format html > notice.html")
+def notice_(
+    site: str,
+    lang: Annotated[NoticeLanguage, typer.Option(help="The language of the notice.")] = NoticeLanguage.JA,
+    format_: Annotated[NoticeFormat, typer.Option("--format", help="How it is written.")] = NoticeFormat.MARKDOWN,
+    stage: Stage = None, outputs: Outputs = None,
+) -> None:
+    """Print the notice of what the site's pages send, to whom, why and how to refuse it, ready to publish."""
+    from closedloop.runtime import settings
+
+    named(stage, outputs)
+    print(notice(known_site(site), settings.settings()[settings.PUBLIC_URL], lang, format_), end="")
 
 
 def _with_the_last(old: Any, value: str) -> list[str]:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
+from closedloop.events.erased import Tombstones, gone
 from closedloop.events.packet import Packet
 from closedloop.events.times import parse
 from closedloop.lake import layout
+from closedloop.lake.erase import anonymous
 from closedloop.lake.files import Files
 from closedloop.lake.rows import event_row
 from closedloop.sites.definition import Site
 
 
-def archive_packets(packets: Sequence[Packet], sites: Mapping[str, Site], first: str, files: Files) -> int:
+def archive_packets(
+    packets: Sequence[Packet], sites: Mapping[str, Site], first: str, files: Files,
+    tombstones: Tombstones = MappingProxyType({}),
+) -> int:
     """Write the events of a delivered batch, without contact data; how many there were.
 
     Shapes: `first` names the batch; the same batch delivered again overwrites itself, an overlapping one is harmless,
@@ -26,7 +32,11 @@ def archive_packets(packets: Sequence[Packet], sites: Mapping[str, Site], first:
         site = sites.get(packet.site)
         if site is not None:
             rows = days.setdefault(packet.received_at.date(), [])
-            rows.extend(event_row(event, site, packet.schema) for event in packet.events)
+            for event in packet.events:
+                row = event_row(event, site, packet.schema)
+                # Whoever was erased is counted still, as nobody.
+                missing = gone(event, tombstones)
+                rows.append(anonymous(row, missing, {}, sites.values()) if missing else row)
     for day, rows in days.items():
         files.put_rows(layout.archived(layout.EVENTS, day, first), rows)
     return sum(len(rows) for rows in days.values())

@@ -24,6 +24,15 @@ class Files:
         """Write one object; the same key again replaces it whole."""
         self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
+    def replace(self, key: str, body: bytes) -> None:
+        """Write one object anew and take its former versions away, so that nobody can read them again."""
+        head = self._s3.head_object(Bucket=self.bucket, Key=key)
+        self.put(key, body, head.get("ContentType", "application/octet-stream"))
+        for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key):
+            for version in page.get("Versions", ()):
+                if version["Key"] == key and not version["IsLatest"]:
+                    self._s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version["VersionId"])
+
     def get(self, key: str) -> bytes:
         return bytes(self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from closedloop.events.erased import is_past
 from closedloop.events.times import iso
 from closedloop.lake import layout
 from closedloop.lake.archive import archive_packets, archive_rows
@@ -23,13 +24,17 @@ def archive(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     first = records[0][0]
     kinds = [(image.get(schema.KIND, {}).get("S", ""), image) for _, image in records]
     batch = stream.Batch(records, "archive_events")
-    lake = doors.lake()
+    lake, tombstones = doors.lake(), doors.tombstones()
 
     def write(part: Sequence[stream.Arrival]) -> int:
-        return archive_packets([packet for _, packet, _ in part], batch.sites, part[0][0], lake)
+        return archive_packets([packet for _, packet, _ in part], batch.sites, part[0][0], lake, tombstones)
 
     count = sum(batch.carry(write))
-    decisions = [decision_row(image) for kind, image in kinds if kind in schema.DECISION_KINDS]
+    decisions = [
+        row for kind, image in kinds if kind in schema.DECISION_KINDS
+        # An erasure wrote those that were not there yet, under a random name.
+        if not is_past((row := decision_row(image))["person"], row["at"], tombstones)
+    ]
     archive_rows(layout.DECISIONS, decisions, first, lake)
     failures = [_failed_row(image) for kind, image in kinds if kind == schema.FAILED]
     archive_rows(layout.FAILED, failures, first, lake)

@@ -260,6 +260,16 @@ def sites() -> Mapping[str, Site]:
     return _sites()("sites")
 
 
+@cache
+def _tombstones() -> _Fresh[Mapping[str, datetime]]:
+    return _Fresh(lambda _: state().tombstones(), FRESH_S)
+
+
+def tombstones() -> Mapping[str, datetime]:
+    """Who names nobody any more since they were erased, read at most once a minute."""
+    return _tombstones()("erased")
+
+
 def loops() -> list[Loop]:
     """Every declared loop, as of now: whoever is due because a loop is new must be decided about by that loop.
 

@@ -153,7 +153,7 @@ def _to_the_readers(failed: FailedEvent) -> str:
     if site is None:
         raise BadShape("the site of this packet is not declared")
     sites = {**doors.sites(), packet.site: site}
-    if project([("again", packet, events)], doors.state(), doors.ledger(), sites, clock.now).again:
+    if project(stream.living([("again", packet, events)]), doors.state(), doors.ledger(), sites, clock.now).again:
         raise NotDurable("the profiles are busy; tell it again later")
-    archive_packets([packet], sites, f"again-{failed.name}", doors.lake())
+    archive_packets([packet], sites, f"again-{failed.name}", doors.lake(), doors.tombstones())
     return ""

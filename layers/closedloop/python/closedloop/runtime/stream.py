@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from closedloop.errors import BadShape, ClosedLoopError, Refused, Unstorable
+from closedloop.events.erased import cut, gone
 from closedloop.events.event import Event
 from closedloop.events.failed import FailedEvent, FailedKind
 from closedloop.events.packet import Packet
@@ -15,7 +16,7 @@ from closedloop.events.times import parse
 from closedloop.runtime import clock, doors, observe
 from closedloop.sites.definition import Site
 from closedloop.store import schema
-from closedloop.store.ledger import packet_of
+from closedloop.store.ledger import packet_item, packet_of
 
 Record = tuple[str, dict[str, Any]]
 Arrival = tuple[str, Packet, Sequence[Event]]
@@ -116,6 +117,24 @@ def _text(image: Mapping[str, Any], name: str) -> str:
         return str(image[name]["S"])
     except PERMANENT:
         return ""
+
+
+def living(part: Sequence[Arrival]) -> list[Arrival]:
+    """The arrivals without those that name somebody who was erased; of these the ledger keeps only what names others.
+
+    Shapes: what is kept comes again by itself, as a packet of its own.
+    """
+    tombstones = doors.tombstones()
+    if not tombstones:
+        return list(part)
+    alive = []
+    for number, packet, events in part:
+        left = cut(packet, lambda event: gone(event, tombstones))
+        if left == [packet]:
+            alive.append((number, packet, events))
+        else:
+            doors.ledger().replace(packet_item(packet), left)
+    return alive
 
 
 def response(again: Iterable[str]) -> dict[str, Any]:

@@ -117,6 +117,31 @@ class Ledger:
                 return
             scan["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
+    def every_item(self) -> Iterator[Item]:
+        """All items there are, by a scan: for an operator's export or erasure alone."""
+        scan: dict[str, Any] = {"TableName": self._table, "ConsistentRead": True}
+        while True:
+            answer = self._dynamo.call("Scan", scan)
+            yield from answer.get("Items", ())
+            if not answer.get("LastEvaluatedKey"):
+                return
+            scan["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def replace(self, item: Item, packets: Sequence[Packet]) -> None:
+        """Take an item out, and put in first what stays of it."""
+        for packet in packets:
+            self._put([packet_item(packet)])
+        key = {name: item[name] for name in (schema.PK, schema.SK)}
+        self._dynamo.call("DeleteItem", {"TableName": self._table, "Key": key})
+
+    def forget_failed(self, failed: FailedEvent) -> None:
+        """Take a failed event out, with all its bytes."""
+        begins = f"{iso(failed.received_at)}#{failed.name}"
+        # The head goes last: as long as it is there, the event is found again.
+        for item in sorted(self._items(_failed_pk(failed)), key=lambda item: str(item[schema.SK]["S"]), reverse=True):
+            if item[schema.SK]["S"].startswith(begins):
+                self.replace(item, ())
+
     def _items(self, pk: str) -> Iterator[Mapping[str, Any]]:
         query: dict[str, Any] = {
             "TableName": self._table,

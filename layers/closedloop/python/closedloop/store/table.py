@@ -54,9 +54,9 @@ class Table:
             query["ExpressionAttributeValues"][":sk"] = {"S": prefix}
         yield from self._pages(query)
 
-    def _pages(self, query: dict[str, Any]) -> Iterator[Item]:
+    def _pages(self, query: dict[str, Any], operation: str = "Query") -> Iterator[Item]:
         while True:
-            answer = self._dynamo.call("Query", query)
+            answer = self._dynamo.call(operation, query)
             yield from answer.get("Items", ())
             if not answer.get("LastEvaluatedKey"):
                 return
