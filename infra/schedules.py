@@ -50,7 +50,7 @@ class Schedules(Construct):
             ),
             Clockwork(
                 *("Nightly", "cron(30 1 * * ? *)", *workflow),
-                {"scheduled_time": SCHEDULED_TIME, "scope": "nightly"},
+                {"scheduled_time": SCHEDULED_TIME, "scope": "everybody"},
                 "The nightly look at everyone did not start.",
             ),
             Clockwork(

@@ -128,6 +128,22 @@ def test_the_same_run_again_and_a_later_one_change_nothing(mailing: Account) -> 
     assert len(sent(mailing)) == 1
 
 
+def test_at_night_everybody_on_the_list_of_a_running_loop_is_looked_at_due_or_not(mailing: Account) -> None:
+    people(mailing, "jane", "ken")
+    people(mailing, "mia", event="Seen")
+    run("tick-1")
+    assert run("tick-2")["outcome"] == "nobody"
+    night = run("night-1", scope="everybody")
+    assert (night["outcome"], night["selected"], night["counts"]["unchanged"]) == ("balanced", 3, 3)
+    names = [select_people.handle({"scheduled_time": "2026-11-24T01:30:00Z", **scope}, Context())["run"]
+             for scope in ({}, {"scope": "everybody"})]
+    assert len(set(names)) == 2, "a tick of the same minute writes other shards"
+    over = Loop.model_validate({**LOOP, "period": {"start": date(2026, 1, 1), "end": date(2026, 1, 2)},
+                                "objectives": [{"metric": "deals_won", "target": 3, "by": date(2026, 1, 2)}]})
+    doors.state().put_loop(over, clock.now())
+    assert run("night-2", scope="everybody")["outcome"] == "nobody"
+
+
 def perform_at(moment: datetime, run: str) -> dict[str, Any]:
     """What `run` selected, performed at another time."""
     return perform_shard(run, 0, doors.state(), doors.runs(), replace(doors.mail(), now=lambda: moment))["counts"]

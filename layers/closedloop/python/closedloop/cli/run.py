@@ -23,14 +23,16 @@ class RunFailed(ClosedLoopError):
 @app.command(epilog="Example: closedloop run start --wait")
 def start(
     wait: Annotated[bool, typer.Option(help="Wait until the run has ended.")] = False,
+    everybody: Annotated[bool, typer.Option(help="Look at everybody on running loops, as nightly.")] = False,
     timeout_s: Annotated[float, typer.Option(help="Seconds to wait at the most.")] = 300.0,
     as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
 ) -> None:
-    """Decide about everybody who is due, and do what follows."""
+    """Decide about everybody who is due, or about all there are, and do what follows."""
     named(stage, outputs)
     now = clock.now()
     run = doors.run_name("manual", now)
-    doors.start_transitions(run, {"run": run, "at": iso(now)})
+    scope = {"scope": "everybody"} if everybody else {}
+    doors.start_transitions(run, {"run": run, "at": iso(now), **scope})
     if wait:
         await_run(run, timeout_s)
     content = doors.state().run(run) or {"run": run, "selected": 0, "counts": {}}

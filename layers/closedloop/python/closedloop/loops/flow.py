@@ -48,12 +48,23 @@ def running(loops: Iterable[Loop], group: str, sites: Mapping[str, Site], now: d
     return found
 
 
-def select(run: str, persons: Sequence[str], state: State, files: RunFiles, now: datetime) -> dict[str, Any]:
-    """Who has to be decided about: those named, or everybody who is due.
+def customer_lists(loops: Iterable[Loop], sites: Mapping[str, Site], now: datetime) -> list[str]:
+    """The customer lists of the loops in whose period we are."""
+    lists = {site.list_name for site in sites.values()}
+    return sorted(name for name in lists if running(loops, name, sites, now))
+
+
+def select(
+    run: str, persons: Sequence[str], state: State, files: RunFiles, now: datetime, lists: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Who has to be decided about: those named, or everybody on these customer lists, or everybody who is due.
+
+    Every night it is everybody, since scores fade and time passes without any new fact.
 
     Shapes: the outcome is `selected` with the list of shards, or `nobody`.
     """
-    people = sorted(set(persons) or set(state.due(now)))
+    everybody = (person for name in lists for person in state.people(name))
+    people = sorted(set(persons) or {*everybody, *state.due(now)})
     if not people:
         return {"outcome": "nobody", "run": run, "selected": 0}
     manifest = files.put_people(run, people)
