@@ -657,7 +657,7 @@ READING: tuple[tuple[str | Path, ...], ...] = (
     ("site", "apply", SITE), ("site", "apply", SITE, "--dry-run"), ("site", "show", "demo"),
     ("site", "secrets", "demo"),
     ("loop", "apply", LOOP), ("loop", "show", "autumn-pumps"), ("loop", "check", LOOP), ("loop", "diff", LOOP),
-    ("loop", "history", "autumn-pumps"), ("doctor",), ("replay",),
+    ("loop", "history", "autumn-pumps"), ("doctor",), ("replay",), ("rebuild",),
     ("person", "show", "--email", "ada@water.example", "--site", "demo"),
     ("import", "access-log", "access.log", "--site", "demo"), ("world", "--people", "3", "--out", "world"),
 )
@@ -682,7 +682,7 @@ def test_every_command_explains_itself(run: Run) -> None:
         ["loop", "apply"], ["loop", "check"], ["loop", "diff"], ["loop", "history"], ["loop", "schema"],
         ["loop", "show"], ["run"], ["run", "start"], ["run", "show"], ["report"], ["report", "build"], ["import"],
         ["import", "access-log"], ["person"], ["person", "show"], ["replay"], ["explain"], ["explain", "source"],
-        ["explain", "agent"], ["world"], ["doctor"],
+        ["explain", "agent"], ["world"], ["rebuild"], ["doctor"],
     ):
         shown = runner.invoke(app, [*words, "--help"])
         assert shown.exit_code == 0, words
@@ -692,6 +692,7 @@ def test_every_command_explains_itself(run: Run) -> None:
 @pytest.mark.parametrize("words", [
     ("nosuch",), ("site", "nosuch"), ("site", "show"), ("site", "show", "demo", "--nosuch"),
     ("site", "apply", "nosuch.yaml"), ("world", "--people", "0"), ("person", "show", "--email", "a@b.example"),
+    ("rebuild", "--part", "3/2"),
 ])
 def test_a_command_that_is_misspelt_ends_with_2(cloud: Cloud, run: Run, words: tuple[str, ...]) -> None:
     said = run(*words)

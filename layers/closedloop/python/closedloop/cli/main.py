@@ -18,6 +18,7 @@ from closedloop.cli import (
     imports,
     loop,
     person,
+    rebuild,
     replay,
     report,
     rights,
@@ -50,6 +51,7 @@ app.add_typer(explain.app, name="explain")
 app.add_typer(failed.app, name="failed")
 app.add_typer(world.app, name="world")
 app.command()(replay.replay)
+app.command(epilog=rebuild.EXAMPLE)(rebuild.rebuild)
 app.command()(doctor.doctor)
 app.command(epilog=attribute.EXAMPLE)(attribute.attribute)
 

@@ -101,6 +101,18 @@ class Ledger:
         """
         yield from _readable(self._items(subject_of(node)))
 
+    def page(self, part: int, parts: int, after: Item | None = None) -> tuple[list[Item], Item | None]:
+        """One page of all items of a part of the table, and after which key the next begins; for a rebuild alone."""
+        scan: dict[str, Any] = {
+            "TableName": self._table, "ConsistentRead": True, "Segment": part, "TotalSegments": parts,
+        }
+        answer = self._dynamo.call("Scan", {**scan, "ExclusiveStartKey": after} if after else scan)
+        return list(answer.get("Items", ())), answer.get("LastEvaluatedKey") or None
+
+    def about(self) -> int:
+        """About how many items the table holds, as it was counted in the last hours."""
+        return int(self._dynamo.call("DescribeTable", {"TableName": self._table})["Table"].get("ItemCount", 0))
+
     def every_packet(self) -> Iterator[Packet]:
         """All packets there are, by a scan: for an operator's checks and replays, never on a path of its own."""
         scan: dict[str, Any] = {
