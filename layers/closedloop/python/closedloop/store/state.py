@@ -25,6 +25,8 @@
 | X#identifier  | SUPPRESSED                  | nobody mails this address again                           |
 | X#identifier  | ASKED                       | when this address was asked to confirm, of late           |
 | W#network     | ASKED                       | when somebody of this network had others asked, of late   |
+| X#identifier  | MAILED, FACT#at, ERASING    | and more of an address, see rights.py                     |
+| ERASED, ERASURES | tombstone, at#name       | who names nobody any more, and that it was done           |
 | RUN#run       | RUN                         | what a run of the workflow did                            |
 | REBUILD       | part of parts               | how far a rebuild of the profiles has come                |
 """
@@ -38,11 +40,12 @@ from closedloop.store.loops import Loops
 from closedloop.store.profiles import Profiles
 from closedloop.store.questions import Questions
 from closedloop.store.rebuilds import Rebuilds
+from closedloop.store.rights import Rights
 from closedloop.store.runs import Runs
 from closedloop.store.sites import Sites
 
 
-class State(Sites, Loops, Evidence, Profiles, Decisions, Actions, Questions, Runs, Rebuilds):
+class State(Sites, Loops, Evidence, Profiles, Decisions, Actions, Questions, Runs, Rights, Rebuilds):
     """Reads and writes all that is derived or declared; each room of it can be had alone.
 
     Errors: CallFailed when DynamoDB refuses; ProfileMoved and StageMoved when somebody was faster.
