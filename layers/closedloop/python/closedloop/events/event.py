@@ -66,6 +66,7 @@ ROW_RETRACTED = "List Row Retracted"
 PERSONS_MERGED = "Persons Merged"
 PERSONS_SPLIT = "Persons Split"
 DECISION_UNDONE = "Decision Undone"
+WHO_IS_WHO = frozenset((PERSONS_MERGED, PERSONS_SPLIT, DECISION_UNDONE))
 # An operator decided that an address gets no mail, or took that back.
 MAIL_SUPPRESSED = "Mail Suppressed"
 MAIL_ALLOWED = "Mail Allowed"

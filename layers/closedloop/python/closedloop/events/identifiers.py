@@ -1,7 +1,8 @@
 """What names a person without saying who it is: keyed hashes of addresses and ids, and the nodes of identity.
 
 A node is text: `v:SITE:VISITOR` a browser, `email:HASH` an address, `user:HASH` an id of the site's own users,
-`deal:SITE:ID` an opportunity. Hashes differ from group to group, so one company's list never meets another's.
+`customer:HASH` a number that another system gave, `phone:HASH` a number in E.164, `deal:SITE:ID` an opportunity. Hashes
+differ from group to group, so one company's list never meets another's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ ILLEGAL = frozenset((
     "", "0", "null", "none", "nil", "undefined", "nan", "guest", "anonymous", "unknown", "true", "false",
     "[object object]",
 ))
+E164 = re.compile(r"\+[1-9][0-9]{6,14}(;ext=[0-9]{1,11})?\Z", re.ASCII)
 ADDRESS = re.compile(r"[^@\s\x00-\x1f]{1,64}@[^@\s\x00-\x1f]{1,190}\.[^@\s\x00-\x1f.]{2,63}\Z")
 
 
@@ -70,6 +72,17 @@ class Hasher:
             return None
         return self.address(user_id) or self._hash("user", user_id.strip())
 
+    def customer(self, number: str, system: str) -> str | None:
+        """The identifier of a customer number in the system that gave it; the same number elsewhere is another."""
+        return self._hash("customer", f"{system}:{number.strip()}") if legal(number) else None
+
+    def phone(self, number: str) -> str | None:
+        """The identifier of a phone number in E.164, with its extension as RFC 3966 writes it.
+
+        Shapes: any other writing gives nothing, since only a door that knows the country can read it.
+        """
+        return self._hash("phone", number) if E164.match(number) else None
+
     def account(self, kind: str, value: str) -> str:
         """The key of a company by what is told of it: its domain, its corporate number, or its id of a group call."""
         return self._hash(kind, value)
@@ -86,3 +99,12 @@ def deal_node(site: str, deal: str) -> str:
 def is_strong(node: str) -> bool:
     """Whether a node names a human or a buyer by itself, as an address does and a browser does not."""
     return not node.startswith(("v:", "deal:"))
+
+
+def is_address(node: str) -> bool:
+    return node.startswith("email:")
+
+
+def kind_of(node: str) -> str:
+    """What a node is: email, user, customer, phone, v or deal."""
+    return node.partition(":")[0]

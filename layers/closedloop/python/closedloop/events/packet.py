@@ -20,6 +20,8 @@ from closedloop.events.times import parse
 SCHEMA = 1
 COMPRESS_ABOVE = 1024
 PACKET_BYTES = 300_000
+# Whose facts may be taken back by another of the same door.
+RETRACTABLE = frozenset((Door.LIST, Door.OPERATOR))
 
 Entry = tuple[str, Mapping[str, Any], Mapping[str, Mapping[str, str]]]
 
@@ -82,24 +84,24 @@ def event_of(packet: Packet, record: Mapping[str, Any]) -> Event:
 
 
 def standing(packets: Iterable[Packet]) -> list[Packet]:
-    """The packets that still stand: of lists, without what was retracted, and without the retractions themselves.
+    """The packets that still stand: without what a list or an operator took back, and without the retractions.
 
-    Shapes: a row of a list is one packet of one event, and its retraction lies in the same partition. What was
-    received up to the retraction falls; the same words told again afterwards stand.
+    Shapes: a row of a list, or a decision, is one packet of one event, and its retraction lies in the same partition.
+    What was received up to the retraction falls; the same words told again afterwards stand.
     """
     every = list(packets)
-    if all(packet.door is not Door.LIST for packet in every):
+    if all(packet.door not in RETRACTABLE for packet in every):
         return every
     until: dict[str, datetime] = {}
     for packet in every:
         for retracted in retracted_by(packet):
             until[retracted] = max(packet.received_at, until.get(retracted, packet.received_at))
-    return [packet for packet in every if packet.door is not Door.LIST or _stands(packet, until)]
+    return [packet for packet in every if packet.door not in RETRACTABLE or _stands(packet, until)]
 
 
 def retracted_by(packet: Packet) -> list[str]:
-    """The ids of the events that a packet says stand no longer; only the door of lists may say so."""
-    if packet.door is not Door.LIST:
+    """The ids of the events that a packet says stand no longer; only lists and operators may say so."""
+    if packet.door not in RETRACTABLE:
         return []
     told = (record.get("properties", {}).get("retracts") for record in packet.records)
     return [retracted for retracted in told if isinstance(retracted, str)]

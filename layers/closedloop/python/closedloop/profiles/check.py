@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from closedloop.events.event import Door, Event, distinct
-from closedloop.events.packet import Packet, standing
+from closedloop.events.event import WHO_IS_WHO, Event, distinct
+from closedloop.events.packet import RETRACTABLE, Packet, standing
 from closedloop.identity.evidence import links_of
 from closedloop.identity.persons import Persons
 from closedloop.profiles.flow import readable
@@ -38,7 +38,7 @@ def folded(packets: Iterable[Packet], sites: Mapping[str, Site]) -> tuple[Iterat
     strong = {identifier for event in events for identifier in event.identifiers}
     persons = Persons((link for event in events for link in links_of(event)), strong)
     theirs: dict[str, list[Event]] = {}
-    for event in (event for own in told.values() for event in distinct(own)):
+    for event in (event for own in told.values() for event in distinct(own) if event.name not in WHO_IS_WHO):
         person = persons.owner_of(event)
         if person is not None:
             theirs.setdefault(person, []).append(event)
@@ -53,9 +53,9 @@ def folded(packets: Iterable[Packet], sites: Mapping[str, Site]) -> tuple[Iterat
             if profile is not None:
                 yield profile
 
-    # What a list took back was received and is archived all the same.
-    lists = {event.id for packet in every if packet.door is Door.LIST for event in readable(packet)}
-    return profiles(), len(every), len(lists | {event.id for event in events})
+    # What was taken back was received and is archived all the same.
+    retractable = {event.id for packet in every if packet.door in RETRACTABLE for event in readable(packet)}
+    return profiles(), len(every), len(retractable | {event.id for event in events})
 
 
 def is_stale(profile: Profile, live: Callable[[str], Profile | None]) -> bool:

@@ -6,16 +6,17 @@ lose an event without an error.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from closedloop.errors import BadShape, ProfileMoved, TryAgain
 from closedloop.events import event as names
 from closedloop.events.confirmations import ASKED_WITHIN, Question, questions_of
 from closedloop.events.event import Door, Event, distinct
-from closedloop.events.identifiers import normal_address
+from closedloop.events.identifiers import is_address, is_strong, normal_address
 from closedloop.events.packet import Packet, retracted_by, standing
 from closedloop.identity.accounts import company_facts
 from closedloop.identity.evidence import Link, links_of
@@ -95,6 +96,7 @@ def project(
             result.again.add(record)
     # The batch's own evidence is written; what others write meanwhile makes them fold the same people.
     known = ReadOnce(state)
+    naming: set[str] = set()
     for record, packet, events in arrived:
         if record in result.again:
             continue
@@ -103,26 +105,35 @@ def project(
         except TryAgain:
             result.again.add(record)
             continue
+        naming.update(name for event in events if _says_who(event) for name in event.identifiers)
         for node in found:
             touched.setdefault(node, set()).add(record)
         # What a list tells is history: it wakes nobody.
         if packet.door is not Door.LIST and any(event.name in HOT for event in events):
             hot.update(found)
     done: set[str] = set()
-    for node in sorted(touched):
+    waiting = deque(sorted(touched))
+    while waiting:
+        node = waiting.popleft()
         if node in done:
             continue
         try:
-            profile, changed, nodes = refold(node, state, ledger, sites, now, known)
+            folded = _refold(node, state, ledger, sites, now, known)
         except TryAgain:
             result.again.update(touched[node])
             continue
-        done.update(nodes)
-        if profile is not None:
-            if changed:
-                result.changed.add(profile.person)
-            if hot & nodes:
-                result.hot.add(profile.person)
+        done -= folded.parted
+        done |= folded.nodes
+        if folded.profile is not None:
+            if folded.changed:
+                result.changed.add(folded.profile.person)
+            if hot & folded.nodes:
+                result.hot.add(folded.profile.person)
+        # Whoever was one with this person, or shares a name with them, may be another now.
+        for other in sorted(folded.parted | (folded.beside if naming & folded.nodes else frozenset())):
+            if other not in done:
+                touched.setdefault(other, set()).update(touched[node])
+                waiting.append(other)
     for record, packet, events in arrived:
         if record in result.again:
             continue
@@ -137,6 +148,26 @@ def project(
     return result
 
 
+class _Folded(NamedTuple):
+    """What came of folding one person, and whose person may be another by it.
+
+    Shapes: `beside` share a contested name with this person; `parted` were joined by evidence that fell.
+    """
+
+    profile: Profile | None
+    changed: bool
+    nodes: frozenset[str]
+    beside: frozenset[str]
+    parted: frozenset[str]
+
+
+def _says_who(event: Event) -> bool:
+    """Whether an event can change who is who for others than those whom it names."""
+    return len(event.identifiers) > 1 or event.name == names.CONSENT_CONFIRMED or (
+        event.visitor is not None and any(is_address(name) for name in event.identifiers)
+    )
+
+
 def refold(
     node: str,
     state: Profiles,
@@ -147,6 +178,8 @@ def refold(
 ) -> tuple[Profile | None, bool, frozenset[str]]:
     """Fold one person anew from the ledger and store the result if it is another than the stored one.
 
+    A name that several people share is nobody's: what was stored under it is taken back.
+
     When strong nodes became one person, the profiles under their former ids become signs to this one in the same
     write, so that nobody is decided about twice; a sign is put even where no profile was, or a slower fold of the
     lone node would still write one.
@@ -155,13 +188,29 @@ def refold(
     `known` is what was read of browsers and deals earlier in the batch.
     Errors: ProfileMoved after five rounds against others.
     """
+    return _refold(node, state, ledger, sites, now, known)[:3]
+
+
+def _refold(
+    node: str,
+    state: Profiles,
+    ledger: Packets,
+    sites: Mapping[str, Site],
+    now: Callable[[], datetime],
+    known: Evidence | None,
+) -> _Folded:
+    parted: set[str] = set()
+
+    def folded(profile: Profile | None, changed: bool) -> _Folded:
+        return _Folded(profile, changed, nearby.strong or frozenset((node,)), nearby.beside, frozenset(parted))
+
     # Most people have one strong node and are named after it; whoever is not is read again under the right name.
     person = person_id(node)
     for _ in range(ROUNDS + 1):
         stored = state.profile(person)
         held = state.contact(person) if stored.version else {}
         nearby = gather(node, state, known)
-        named = person_id(anchor_of(nearby.strong))
+        named = person_id(anchor_of(nearby.strong or (node,)))
         if named != person:
             person = named
             continue
@@ -171,6 +220,7 @@ def refold(
             # Who is whom is asked anew without it; those who were joined by it alone have their own ids back.
             for link, other in fallen.items():
                 state.drop_link(link)
+                parted |= {name for name in (link.node, link.strong) if is_strong(name)}
                 if other is not None:
                     state.put_link(other)
             known = None
@@ -178,11 +228,11 @@ def refold(
         profile, contact = _profile_of(nearby, packets, sites)
         if profile is None:
             try:
-                return None, _forget(person, nearby, packets, stored, state, now()), nearby.strong
+                return folded(None, _forget(person, nearby, packets, stored, state, now()))
             except ProfileMoved:
                 continue
         if stored.profile is not None and stored.profile.as_text() == profile.as_text() and held == contact:
-            return profile, False, nearby.strong
+            return folded(profile, False)
         former = _former(profile, stored, state)
         if stored.version and stored.profile is None:
             # The id was somebody else's for a while, or nobody's.
@@ -202,7 +252,7 @@ def refold(
         except ProfileMoved:
             continue
         if len(former) <= MOST_FORMER:
-            return profile, True, nearby.strong
+            return folded(profile, True)
     raise ProfileMoved(node)
 
 
@@ -295,9 +345,12 @@ def _told(nearby: Neighbourhood, packets: Mapping[str, Sequence[Packet]]) -> lis
         links += (link for event in told for link in links_of(event))
         # Copies of one event lie in one partition; they must not fall to two people by a blink between their times.
         events += distinct(told)
+    if not nearby.strong:
+        return []
     persons = Persons(links, nearby.strong)
     person = person_id(anchor_of(nearby.strong))
-    return [event for event in events if persons.owner_of(event) == person]
+    # What an operator decided says who somebody is, not what they did.
+    return [event for event in events if event.name not in names.WHO_IS_WHO and persons.owner_of(event) == person]
 
 
 def readable(packet: Packet) -> list[Event]:

@@ -1,7 +1,8 @@
-"""The evidence that two nodes belong to one person."""
+"""The evidence that two nodes belong to one person, or do not; an address that confirmed itself is both ends."""
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 from closedloop.events.identifiers import is_strong
@@ -13,15 +14,17 @@ from closedloop.store.table import Table, key
 
 # Later than any time: what was dropped gives way to whatever says the same.
 NEVER = "~"
+MOST_OF_A_PHONE = 500
 
 
 class Evidence(Table):
     """Keeps who is who."""
 
     def links(self, node: str) -> list[Link]:
-        """The evidence that touches a node."""
+        """The evidence that touches a node; of a switchboard's phone, as much as shows that it is one."""
         links = []
-        for item in self._query(f"N#{node}", "E#"):
+        items = self._query(f"N#{node}", "E#")
+        for item in islice(items, MOST_OF_A_PHONE) if node.startswith("phone:") else items:
             if "other" not in item:
                 continue
             other, forward = item["other"]["S"], item["forward"]["BOOL"]
@@ -53,7 +56,7 @@ class Evidence(Table):
                 {"#pk": schema.PK, "#since": "since"},
                 {":since": {"S": since}},
             )
-            for node, other, forward in ((link.node, link.strong, True), (link.strong, link.node, False))
+            for node, other, forward in _ends(link)
         ])
 
     def drop_link(self, link: Link) -> None:
@@ -63,7 +66,7 @@ class Evidence(Table):
                 {**key(f"N#{node}", f"E#{link.kind}#{other}"), "since": {"S": NEVER}},
                 "#event = :event", {"#event": "event"}, {":event": {"S": link.event}},
             )
-            for node, other in ((link.node, link.strong), (link.strong, link.node))
+            for node, other, _ in _ends(link)
         ])
 
     def _both(self, link: Link, puts: list[dict[str, Any]]) -> None:
@@ -75,7 +78,7 @@ class Evidence(Table):
         # a browser seen from one end alone is seen whole when its packet comes again.
         calls: list[tuple[str, dict[str, Any]]] = (
             [("TransactWriteItems", {"TransactItems": puts})]
-            if is_strong(link.node)
+            if is_strong(link.node) and len(puts) > 1
             else [("PutItem", put["Put"]) for put in puts]
         )
         for operation, parameters in calls:
@@ -84,3 +87,9 @@ class Evidence(Table):
             except CallFailed as error:
                 if not error.is_condition:
                     raise
+
+
+def _ends(link: Link) -> list[tuple[str, str, bool]]:
+    """The node that a piece of evidence is kept under, the other end, and whether it leads there."""
+    ends = [(link.node, link.strong, True), (link.strong, link.node, False)]
+    return ends[:1] if link.node == link.strong else ends
