@@ -6,7 +6,7 @@ What joins. Names (addresses, user ids, customer numbers, phones) that evidence 
    two addresses stands when they are verified afterwards; nothing joins directly what was split;
 2. a name is *contested*: a user id or customer number of names that are apart, or a phone of two names of one kind, as
    a switchboard is. It then glues nobody: like a shared browser it belongs to whoever was named with it last, counted
-   from the first time for each, addresses before ids. A name of more than twenty is everybody's, and what it did nobody's;
+   from the first time for each, addresses before ids. A name of more than twenty is everybody's, what it did nobody's;
 3. names that are apart would still be joined along several others: then every name between that belongs to more than
    one other is contested.
 

@@ -1,7 +1,10 @@
 -- Which evidence says who is who? What only repeats the last word about a browser or a deal is left out.
 WITH told AS (
   SELECT id, site, visitor, ids_text, deal, occurred_at,
-         CASE WHEN door = 'link' THEN 'click' ELSE 'told' END AS kind,
+         CASE WHEN door = 'operator' AND name = 'Persons Merged' THEN 'merged'
+              WHEN door = 'operator' AND name = 'Persons Split' THEN 'split'
+              WHEN door = 'link' AND name = 'Consent Confirmed' THEN 'confirmed'
+              WHEN door = 'link' THEN 'click' ELSE 'told' END AS kind,
          deal <> '' AND name IN ('Deal Refunded', 'Order Refunded', 'Deal Paid') AS of_refund
   FROM events
   WHERE ids_text <> ''
@@ -9,7 +12,7 @@ WITH told AS (
   SELECT id, site, visitor, ids_text, deal, occurred_at, kind, of_refund,
          lag(ids_text) OVER (PARTITION BY visitor, kind ORDER BY occurred_at, id) AS before_on_browser,
          lag(ids_text) OVER (PARTITION BY deal, kind, of_refund ORDER BY occurred_at, id) AS before_on_deal,
-         row_number() OVER (PARTITION BY ids_text ORDER BY occurred_at, id) AS time_named
+         row_number() OVER (PARTITION BY ids_text, kind ORDER BY occurred_at, id) AS time_named
   FROM told
 )
 SELECT id, site, visitor, ids_text, deal, occurred_at, kind, of_refund
