@@ -121,6 +121,18 @@ def test_the_key_is_the_user_name(header: str) -> None:
     assert wire.basic_key(header) == "pk_1"
 
 
+def test_the_traits_of_a_group_call_are_the_companys() -> None:
+    stated = {"name": "Acme KK", "email": "info@acme.example", "phone": "03-1234-5678", "employees": 250}
+    event = EVENT.validate_python({
+        "type": "group", "groupId": "acme-1", "userId": "u-1", "traits": stated,
+        "context": {"traits": {"email": "jane@acme.example", "name": "Jane"}},
+    })
+    _, entry, contact = wire.record(event, SENDER, "beacon", NOW, None)
+    jane = SENDER.hasher.address("jane@acme.example")
+    assert (entry["group"], entry["traits"], entry["ids"][0]) == ("acme-1", {"employees": 250}, jane)
+    assert contact == {jane: {"company": "Acme KK", "email": "jane@acme.example", "name": "Jane"}}
+
+
 def test_a_half_sign_spoils_only_its_own_event() -> None:
     good = '{"type":"page","anonymousId":"jane"}'
     sent = wire.read(
