@@ -13,7 +13,7 @@ from tests.cli.conftest import EVENTS, ROOT, STATE, Cloud, Run, a_file
 EXAMPLES = ROOT / "examples/imports"
 KINDS = {
     "people": ("group-company", "business-cards"), "attendance": ("seminar-tool", "service-desk"),
-    "purchases": ("dealer",), "deals": ("crm",), "costs": ("costs",),
+    "purchases": ("dealer", "installed-base"), "deals": ("crm",), "costs": ("costs",),
 }
 NAMED = [(kind, name) for kind, names in KINDS.items() for name in names]
 

@@ -12,6 +12,7 @@ from closedloop.cli import (
     account,
     attribute,
     console,
+    customers,
     doctor,
     explain,
     failed,
@@ -46,6 +47,7 @@ rights.register(person.app)
 app.add_typer(person.app, name="person")
 app.add_typer(rights.suppressions, name="suppression")
 app.add_typer(account.app, name="account")
+app.add_typer(customers.app, name="customers")
 app.add_typer(customers.app, name="customers")
 app.add_typer(explain.app, name="explain")
 app.add_typer(failed.app, name="failed")

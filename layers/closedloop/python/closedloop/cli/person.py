@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from closedloop.cli import console
+from closedloop.cli import console, customers
 from closedloop.cli.deployed import AsJson, Outputs, Stage, known_site, named
 from closedloop.cli.scores import scores
 from closedloop.errors import BadShape, NotFound
@@ -50,6 +50,8 @@ def show(
         "first": profile.first_at, "last": profile.last_at, "came_from": profile.first_source,
         "attributes": profile.attributes, "stages": positions,
         "deals": {name: (deal.standing, deal.amount_minor, deal.currency) for name, deal in profile.deals.items()},
+        "owns": customers.owned(profile, sites, site, now),
+        "brought_by": [one._asdict() for one in profile.referred],
         "suppressed": profile.suppressed, "machine": profile.machine, "consent": profile.consent,
         "asked_to_confirm": [
             {
@@ -67,6 +69,9 @@ def show(
         "person", "contact", "nodes", "first", "last", "came_from", "attributes", "stages", "deals",
         "suppressed", "machine", "consent", "asked_to_confirm",
     )})
+    console.table("owns", ("product", "how many", "since", "from", "class", "age", "replaced in a year", "deal"), [
+        tuple(one.values()) for one in content["owns"]
+    ])
     numbers.show()
     console.table("decisions", ("when", "kind", "loop", "gate", "what", "why"), [
         (row["at"][:16], row["kind"], row["loop"], row["gate"],

@@ -54,7 +54,7 @@ def things_of(events: Iterable[Event], sites: Mapping[str, Site]) -> tuple[Thing
         said.setdefault(f"{event.site}/{event.deal}", []).append(event)
     things = sorted(
         (thing for deal, words in said.items() for thing in _bought(deal, words, sites[words[0].site].time_zone)),
-        key=lambda thing: (thing.since, thing.deal, thing.product),
+        key=lambda thing: (thing.since, thing.product, thing.deal),
     )
     return tuple(things[-MOST_THINGS:])
 
@@ -191,7 +191,7 @@ class Replacement:
 def newest(things: Iterable[Thing], catalogue: Catalogue) -> dict[str, Thing]:
     """The newest thing of each class that somebody owns."""
     found: dict[str, Thing] = {}
-    for thing in sorted(things, key=lambda thing: (thing.since, thing.deal, thing.product)):
+    for thing in sorted(things, key=lambda thing: (thing.since, thing.product, thing.deal)):
         if name := catalogue.class_of(thing):
             found[name] = thing
     return found
