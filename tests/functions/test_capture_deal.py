@@ -75,6 +75,12 @@ def test_a_signed_message_is_stored_once_under_its_deal(account: Account) -> Non
     assert account.packets()[0].contact == {records[0]["ids"][0]: {"email": "jane@example.jp"}}
 
 
+def test_a_deal_may_say_what_is_bought(account: Account) -> None:
+    body = deal(product="NP-200\x00")
+    assert post(body, signed(body))["statusCode"] == 200
+    assert account.records()[0]["properties"]["product"] == "NP-200"
+
+
 def test_both_live_secrets_are_good_so_that_one_can_be_exchanged(account: Account) -> None:
     for secret in (OLD_DEALS_SECRET, DEALS_SECRET):
         assert post(deal(), signed(deal(), secret=secret))["statusCode"] == 200
