@@ -144,6 +144,23 @@ def test_at_night_everybody_on_the_list_of_a_running_loop_is_looked_at_due_or_no
     assert run("night-2", scope="everybody")["outcome"] == "nobody"
 
 
+def test_a_gate_asks_what_is_around_a_person_too(mailing: Account) -> None:
+    """Their company's domain by the site's rules, and since when they have stood where they are."""
+    site = doors.state().sites()["demo"]
+    rivals = site.accounts.model_copy(update={"competitor_domains": ("example.jp",)})
+    mailing.state.put_site(site.model_copy(update={"accounts": rivals}), ("sk_demo",))
+    waits = {"in_stage": {"at_least_days": 30}}
+    gate = {"name": "interested", "from": "research", "to": "problem", "when": waits}
+    rule = {"when": {"kind": ["competitor"]}, "reason": "a competitor"}
+    doors.state().put_loop(Loop.model_validate({**LOOP, "gates": [gate]}), clock.now())
+    people(mailing, "jane")
+    assert run("tick-1")["outcome"] == "balanced"
+    (verdict,) = [item for item in mailing.items(STATE) if "hold_kind" in item]
+    assert (verdict["hold_kind"]["S"], verdict["reason"]["S"]) == ("too early", "at this stage for 30 days: 0 days")
+    doors.state().put_loop(Loop.model_validate({**LOOP, "gates": [{**gate, "exclude": [rule]}]}), clock.now())
+    assert run("night-1", scope="everybody")["counts"]["excluded"] == 1
+
+
 def perform_at(moment: datetime, run: str) -> dict[str, Any]:
     """What `run` selected, performed at another time."""
     return perform_shard(run, 0, doors.state(), doors.runs(), replace(doors.mail(), now=lambda: moment))["counts"]

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from closedloop.events.times import iso
 from closedloop.loops.decide import Decision, Position, as_json, decide
 from closedloop.loops.definition import BESIDE_THE_PATH, EXCLUDED, Loop
 from closedloop.loops.experiments import REVERSE_SALT, SALT, UNIVERSAL_SALT, Arm, draw
@@ -70,7 +71,7 @@ def told(decision: Decision) -> list[tuple[str, Outcome]]:
 
 def test_who_became_known_enters_at_the_first_stage() -> None:
     decision = decide(a_loop(), a_profile(), Position("p-ada", "autumn"), NOW)
-    assert decision.after == Position("p-ada", "autumn", "research", 1, "p-ada")
+    assert decision.after == Position("p-ada", "autumn", "research", 1, "p-ada", since=iso(NOW))
     assert (decision.changes, decision.verdicts, decision.campaigns, decision.reason) == (True, (), (), "became known")
 
 
@@ -119,6 +120,13 @@ def test_who_is_held_stays_and_is_told_once_why() -> None:
     assert (first.verdicts[0].hold_kind, first.reason) == (HoldKind.FIT, "fit at least 70: 10")
     again = decide(a_loop(), a_profile(fit=11), first.after, NOW + timedelta(days=1))
     assert (again.changes, again.verdicts, again.reason) == (False, (), "nothing new")
+
+
+def test_where_somebody_stays_they_have_stood_since_they_came_there() -> None:
+    later = NOW + timedelta(days=1)
+    moved = decide(a_loop(), a_profile(fit=80, industry="water"), at("research"), NOW).after
+    stayed = decide(a_loop(), a_profile(fit=10), moved, later).after
+    assert (moved.stage, moved.since, stayed.version, stayed.since) == ("problem", iso(NOW), 3, iso(NOW))
 
 
 def test_another_kind_of_hold_is_news() -> None:

@@ -16,8 +16,11 @@ from pydantic import ValidationError
 from closedloop.events.times import iso
 from closedloop.loops.definition import Condition, Did, Gate
 from closedloop.loops.gates import Answer, HoldKind, Outcome, ask, judge
+from closedloop.profiles.around import Around
 from closedloop.profiles.interest import weight
-from closedloop.profiles.profile import DealState, Profile, Seen
+from closedloop.profiles.ownership import Thing
+from closedloop.profiles.profile import DealState, Excerpt, Profile, Seen
+from closedloop.sites.definition import Site
 
 NOW = datetime(2026, 11, 24, 6, 0, tzinfo=UTC)
 VECTORS: list[dict[str, Any]] = json.loads(Path("tests/vectors/gates.json").read_text(encoding="utf-8"))
@@ -26,16 +29,26 @@ VECTORS: list[dict[str, Any]] = json.loads(Path("tests/vectors/gates.json").read
 def a_profile(
     *, interest: Mapping[str, float] | None = None, engagement: float = 0, fit: int = 0,
     visited: Mapping[str, Sequence[str]] | None = None, did: Mapping[str, Sequence[str]] | None = None,
-    deals: Sequence[str] = (), attributes: Mapping[str, Any] | None = None,
+    deals: Sequence[str] = (), attributes: Mapping[str, Any] | None = None, consent: Mapping[str, str] | None = None,
+    owned: Sequence[Sequence[Any]] = (),
 ) -> Profile:
     """A person as of now: points as they are worth now, moments as days."""
     return Profile(
         person="p-ada", group="demo", nodes=("email:ada",), first_at="2026-09-01T00:00:00.000Z", last_at=iso(NOW),
         events=9, interest={topic: weight(points, NOW) for topic, points in (interest or {}).items()},
         engagement=weight(engagement, NOW), fit=fit, attributes=attributes or {}, visited=seen(visited or {}),
-        did=seen(did or {}),
+        did=seen(did or {}), consent=consent or {}, owned=tuple(Thing(*one) for one in owned),
         deals={f"d{place}": DealState(state, 1000, "JPY", iso(NOW)) for place, state in enumerate(deals)},
     )
+
+
+def found(
+    profile: Mapping[str, Any], sites: Sequence[Mapping[str, Any]] = (), contact: Mapping[str, str] | None = None,
+    since: str = "",
+) -> Excerpt:
+    """A person as the workflow finds them: what is stored, and what is around."""
+    around = Around([Site.model_validate(site) for site in sites], lambda: contact or {}, since)
+    return Excerpt(a_profile(**profile).stored(), around)
 
 
 def seen(moments: Mapping[str, Sequence[str]]) -> dict[str, Seen]:
@@ -57,7 +70,7 @@ def a_gate(when: Mapping[str, Any], *, exclude: Sequence[Mapping[str, Any]] = ()
 
 @pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["story"])
 def test_a_condition_is_answered_in_words(vector: dict[str, Any]) -> None:
-    answer = ask(a_condition(**vector["when"]), a_profile(**vector["profile"]), NOW)
+    answer = ask(a_condition(**vector["when"]), found(vector["profile"], **vector.get("around", {})), NOW)
     assert (answer.holds, answer.question, answer.found, answer.about.value) == (
         vector["holds"], vector["question"], vector["found"], vector["about"],
     )

@@ -17,8 +17,11 @@ from closedloop.events.times import iso
 from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import BESIDE_THE_PATH, Loop
 from closedloop.loops.ready import Ready
+from closedloop.profiles.around import Around
 from closedloop.profiles.interest import LANDMARK, least_total, shown, weight
+from closedloop.profiles.ownership import Thing
 from closedloop.profiles.profile import DealState, Excerpt, Profile, Seen, Stored, profile_from
+from closedloop.sites.definition import Site
 
 NOW = datetime(2026, 11, 24, 6, 0, 0, 123_456, tzinfo=UTC)
 TOPICS, EVENTS, PATHS = ["pumps", "valves"], ["Demo Asked", "Login"], ["/", "/products", "/products/a", "/careers"]
@@ -40,7 +43,18 @@ SINGLE = st.one_of(
     st.dictionaries(
         st.sampled_from(["industry", "role"]), st.lists(st.sampled_from(WORDS), min_size=1), min_size=1,
     ).map(lambda asked: {"attribute": asked}),
+    st.sampled_from([
+        {"consent": "marketing"}, {"kind": ["customer"]}, {"kind": ["studying", "looking"]}, {"role": ["buyer"]},
+        {"owns": {"product": "pump"}}, {"owns": {"product": "pump", "replaced_soon": 0.1}},
+        {"in_stage": {"at_least_days": 2}},
+    ]),
 )
+SITES = (Site.model_validate({
+    "site": "demo", "title": "Demo", "write_key": "pk_demo_12345678", "origins": ["https://a.example"],
+    "kinds": {"purposes": [{"path": "/products", "purpose": "price"}], "much": 2},
+    "accounts": {"titles": [{"words": ["water"], "role": "buyer"}]},
+    "products": {"pump": {"names": ["P1"], "life": {"k": 3, "years": 8, "source": "statistics"}}},
+}),)
 CONDITIONS = st.recursive(SINGLE, lambda below: st.one_of(
     st.lists(below, min_size=1, max_size=3).map(lambda parts: {"all": parts}),
     st.lists(below, min_size=1, max_size=3).map(lambda parts: {"any": parts}),
@@ -96,12 +110,16 @@ PROFILES = st.builds(
     Profile, person=st.just("p-ada"), group=st.just("demo"), nodes=st.just(("email:ada", "user:製造")),
     first_at=MOMENTS, last_at=MOMENTS, events=st.integers(0, 9),
     interest=st.dictionaries(st.sampled_from([*TOPICS, "careers"]), TOTALS), engagement=TOTALS, fit=st.integers(0, 4),
-    attributes=st.dictionaries(st.sampled_from(["industry", "role", "size"]), VALUES),
+    attributes=st.dictionaries(st.sampled_from(["industry", "role", "size", "title"]), VALUES),
     visited=st.dictionaries(st.sampled_from(PATHS), SEEN), did=st.dictionaries(st.sampled_from(EVENTS), SEEN),
     deals=st.dictionaries(st.sampled_from(["d1", "d2"]), DEALS),
     first_source=st.dictionaries(st.just("channel"), st.text(st.characters(codec="utf-8"), max_size=3)),
     active_days=st.integers(0, 3), suppressed=st.sampled_from(["", "bounced"]),
-    consent=st.dictionaries(st.just("marketing"), st.just("denied")),
+    consent=st.dictionaries(st.just("marketing"), st.sampled_from(["denied", "granted"])),
+    owned=st.lists(st.builds(
+        Thing, st.sampled_from(["P1", "V1"]), st.sampled_from(["2015-01-01T00:00:00.000Z", iso(NOW)]),
+        st.just("demo/d"),
+    ), max_size=2).map(tuple),
 )
 PLACES = st.sampled_from(["", "research", "problem", "customer", "exhibition", *BESIDE_THE_PATH])
 
@@ -113,11 +131,15 @@ def test_who_is_said_to_stay_is_whom_deciding_leaves_and_nobody_else(
     kept_out: float,
 ) -> None:
     loop = a_loop(gates, kept_out)
-    ready, position = Ready(loop, now), Position("p-ada", "autumn", stage, 1 if stage else 0, f"p-{unit}")
+    since = iso(now - timedelta(days=2, milliseconds=unit - 9)) if stage else ""
+    ready, position = Ready(loop, now), Position(
+        "p-ada", "autumn", stage, 1 if stage else 0, f"p-{unit}", since=since
+    )
     # Every step of the one, which leaves verdicts standing, and then of what became of them.
-    for known in (profile, later, profile):
-        excerpt = Excerpt(known.stored())
+    for read in (profile, later, profile):
+        known, excerpt = (Excerpt(read.stored(), Around(SITES)) for _ in range(2))
         for _ in range(len(loop.stages) + 2):
+            known.around.since = excerpt.around.since = position.since
             decision = decide(loop, known, position, now)
             gates = ready.news(known, position)
             assert (gates is not None) is decision.changes

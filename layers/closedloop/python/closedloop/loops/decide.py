@@ -13,6 +13,7 @@ import msgspec
 from msgspec.structs import replace
 from pydantic_core import from_json
 
+from closedloop.events.times import iso
 from closedloop.loops.definition import EXCLUDED, Gate, Loop
 from closedloop.loops.experiments import Arm, arm, entry_draw, holdout_draw, is_kept_out, reverse_draw
 from closedloop.loops.gates import HoldKind, Outcome, ask, judge
@@ -26,7 +27,8 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     """Where a person stands on one loop.
 
     Shapes: `stage` is empty before the first; `version` counts the decisions written; `unit` is the id that arms are
-    drawn by, kept for ever from the first; `standing` is sorted by gate.
+    drawn by, kept for ever from the first; `standing` is sorted by gate; `since` is when the stage was reached, an ISO
+    time.
     """
 
     person: str
@@ -35,6 +37,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     version: int = 0
     unit: str = ""
     standing: Standing = ()
+    since: str = ""
 
 
 def standing_text(standing: Standing) -> str:
@@ -105,7 +108,9 @@ def decide(
     Shapes: `gates` are those to ask, where all others are known to say nothing new (see ready.py); all when left out.
     """
     if not position.stage:
-        entered = replace(position, stage=loop.stages[0], unit=position.unit or profile.person, version=1)
+        entered = replace(
+            position, stage=loop.stages[0], unit=position.unit or profile.person, version=1, since=iso(now)
+        )
         campaigns = _mailed(loop, entered, profile, now)
         place = entry_draw(loop, entered.unit)
         drawn = None if place is None else arm(place, loop.universal_holdout)
@@ -123,18 +128,19 @@ def decide(
         if verdict.outcome is Outcome.HOLD:
             continue
         stage = gate.to if verdict.outcome is Outcome.ADVANCE else EXCLUDED
-        after = _after(position, stage, standing)
+        after = _after(position, stage, standing, now)
         campaigns = _mailed(loop, after, profile, now) if verdict.outcome is Outcome.ADVANCE else ()
         return Decision(position, after, tuple(verdicts), campaigns, verdict.reason)
     if not verdicts:
         return Decision(position, position, (), (), "nothing new")
-    after = _after(position, position.stage, standing)
+    after = _after(position, position.stage, standing, now)
     return Decision(position, after, tuple(verdicts), (), verdicts[-1].reason)
 
 
-def _after(before: Position, stage: str, standing: Mapping[str, str]) -> Position:
+def _after(before: Position, stage: str, standing: Mapping[str, str], now: datetime) -> Position:
+    since = before.since if stage == before.stage else iso(now)
     return Position(
-        before.person, before.loop, stage, before.version + 1, before.unit, tuple(sorted(standing.items()))
+        before.person, before.loop, stage, before.version + 1, before.unit, tuple(sorted(standing.items())), since
     )
 
 

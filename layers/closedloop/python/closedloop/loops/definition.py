@@ -21,6 +21,7 @@ from closedloop.sites.definition import (
     Name,
     Path,
     Place,
+    Role,
     Text,
     Zone,
     doubled,
@@ -179,6 +180,27 @@ class Did(Often):
         return self
 
 
+class Owns(Definition):
+    """Something that they bought and did not give back, and how old it is."""
+
+    product: Text = Field(description="A class of products that a site of the loop declares, or a product's own name.")
+    at_least_years: Annotated[float, Field(strict=True, ge=0, le=100, allow_inf_nan=False)] = Field(
+        default=0, description="How many years ago it was bought at least, such as 6.5.",
+    )
+    replaced_soon: Share = Field(default=0, description=(
+        "The least chance, 0 to 1, that it is replaced in the next six months, by the life curve of its class."
+    ))
+
+
+class InStage(Definition):
+    """How long they have stood at the stage where they are."""
+
+    at_least_days: Days = Field(description="For how many days at least.")
+
+
+KindName = Literal["customer", "employee", "competitor", "job_seeker", "prize_hunter", "studying", "looking"]
+
+
 class Condition(Definition):
     """One question about a person, or several joined; exactly one of the names is given."""
 
@@ -196,6 +218,18 @@ class Condition(Definition):
     attribute: dict[Text, Annotated[tuple[Text, ...], Field(min_length=1)]] | None = Field(
         default=None, description="What is known of them is one of these, such as industry: [water, food].",
     )
+
+    consent: Text | None = Field(
+        default=None, description="They said yes to this purpose, such as marketing, and it stands.",
+    )
+    kind: Annotated[tuple[KindName, ...], Field(min_length=1)] | None = Field(
+        default=None, description="They are of one of these kinds, such as [studying, prize_hunter].",
+    )
+    role: Annotated[tuple[Role, ...], Field(min_length=1)] | None = Field(
+        default=None, description="At the company they buy for they are one of these, such as [decision_maker].",
+    )
+    owns: Owns | None = Field(default=None, description="They own something, perhaps of some age.")
+    in_stage: InStage | None = Field(default=None, description="They have stood where they are for some time.")
 
     @model_validator(mode="after")
     def _one_question(self) -> Condition:

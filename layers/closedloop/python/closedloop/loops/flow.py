@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -23,6 +23,7 @@ from closedloop.loops.once import Mailer, is_lost, send_once
 from closedloop.loops.policies import may_mail_at
 from closedloop.loops.questions import Writes, perform_question
 from closedloop.loops.ready import Ready
+from closedloop.profiles.around import Around
 from closedloop.profiles.profile import Excerpt, Profile
 from closedloop.sites.definition import MARKETING, Site
 
@@ -83,21 +84,27 @@ def decide_shard(
     def running_for(group: str) -> list[tuple[Loop, Ready]]:
         return [(loop, ready[loop.loop]) for loop in running(loops, group, sites, now)]
 
+    @cache
+    def sites_of(group: str) -> tuple[Site, ...]:
+        return tuple(site for _, site in sorted(sites.items()) if site.list_name == group)
+
     for person in files.people(run, shard):
-        counts[_decide_person(person, run, state, running_for, now)] += 1
+        counts[_decide_person(person, run, state, running_for, sites_of, now)] += 1
     outcome = {"outcome": "decided", "run": run, "shard": shard, "counts": {name: counts[name] for name in OUTCOMES}}
     files.put_outcome(run, shard, outcome)
     return outcome
 
 
 def _decide_person(
-    person: str, run: str, state: State, running_for: Callable[[str], list[tuple[Loop, Ready]]], now: datetime
+    person: str, run: str, state: State, running_for: Callable[[str], list[tuple[Loop, Ready]]],
+    sites_of: Callable[[str], Sequence[Site]], now: datetime,
 ) -> str:
     try:
         version, stored = state.unread_profile(person)
         if stored is None:
             return "unchanged"
-        known = Excerpt(stored)
+        known = Excerpt(stored, Around(contact=cache(partial(state.contact, person))))
+        known.around.sites = sites_of(known.group)
         found = {_walk(loop, ready, known, version, run, state, now) for loop, ready in running_for(known.group)}
         state.settle(person, version, now)
     except StageMoved:
@@ -116,6 +123,7 @@ def _walk(
     outcome = "unchanged"
     # Gates lead forward only: one step into the loop, one for each stage, one out of it or to a stop.
     for _ in range(len(loop.stages) + 2):
+        known.around.since = position.since
         gates = ready.news(known, position)
         if gates is None:
             return outcome

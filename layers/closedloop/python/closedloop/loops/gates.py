@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import lru_cache
@@ -10,11 +10,16 @@ from typing import Any
 
 import msgspec
 
-from closedloop.events.times import iso
-from closedloop.loops.definition import Condition, Gate
+from closedloop.events.identifiers import normal_address
+from closedloop.events.times import iso, parse
+from closedloop.identity.roles import NOBODY, UNKNOWN, KnownRole, role_of
+from closedloop.loops.definition import Condition, Gate, Owns
 from closedloop.profiles.fit import is_one_of
 from closedloop.profiles.interest import remaining, share, shown
+from closedloop.profiles.kinds import Kind, kinds_of
+from closedloop.profiles.ownership import WINDOW_YEARS, Catalogue, age_of, replaced_within
 from closedloop.profiles.profile import Asked, Seen
+from closedloop.sites.definition import product_key
 
 
 class Outcome(StrEnum):
@@ -31,10 +36,19 @@ class HoldKind(StrEnum):
     INTEREST = "not enough interest"
     ACTION = "has not acted yet"
     FIT = "wrong target"
+    STUDYING = "studying"
+    ROLE = "missing role"
+    CONSENT = "no consent"
+    TIME = "too early"
     HOLDOUT = "holdout"
 
 
-NAMED_FIRST = (HoldKind.FIT, HoldKind.INTEREST, HoldKind.ACTION, HoldKind.HOLDOUT)
+NAMED_FIRST = (
+    HoldKind.FIT, HoldKind.STUDYING, HoldKind.ROLE, HoldKind.CONSENT, HoldKind.INTEREST, HoldKind.ACTION, HoldKind.TIME,
+    HoldKind.HOLDOUT,
+)
+# Of what kinds somebody is who may buy one day, but not now.
+NOT_NOW = frozenset((Kind.STUDYING, Kind.LOOKING, Kind.PRIZE_HUNTER))
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -109,11 +123,68 @@ def _single(condition: Condition, profile: Asked, now: datetime) -> Answer:
             has_deal(states, condition.deal), f"a deal is {condition.deal}", ", ".join(sorted(states)) or "no deal",
             HoldKind.ACTION,
         )
+    if condition.consent is not None:
+        said = profile.whole().consent.get(condition.consent, "")
+        question = f"consents to {condition.consent}"
+        return Answer(said == "granted", question, said or "never asked", HoldKind.CONSENT)
+    if condition.kind is not None:
+        return _of_kind(condition.kind, profile, now)
+    if condition.role is not None:
+        role = role_here(profile)
+        return Answer(
+            role.role in condition.role, f"is {' or '.join(condition.role)}", role.why or "no title is known",
+            HoldKind.ROLE,
+        )
+    if condition.owns is not None:
+        return _owns(condition.owns, profile, now)
+    if condition.in_stage is not None:
+        since_ = profile.around.since
+        least = condition.in_stage.at_least_days
+        days = (now - parse(since_)).days if since_ else 0
+        return Answer(days >= least, f"at this stage for {least} days", f"{days} days", HoldKind.TIME)
     wanted = condition.attribute or {}
     known = {name: profile.attributes.get(name) for name in wanted}
     holds = all(is_wanted(known[name], values) for name, values in wanted.items())
     found = ", ".join(f"{name} {'not known' if value is None else value}" for name, value in known.items())
     return Answer(holds, _alike(tuple(wanted.items())), found, HoldKind.FIT)
+
+
+def _of_kind(wanted: Sequence[str], profile: Asked, now: datetime) -> Answer:
+    around = profile.around
+    address = normal_address(around.contact().get("email", "")) or ""
+    told = kinds_of(profile.whole(), around.sites, now, address.rpartition("@")[2])
+    found = [one for one in told if one.kind in wanted]
+    about = HoldKind.STUDYING if NOT_NOW.issuperset(wanted) else HoldKind.FIT
+    said = "; ".join(f"{one.kind}: {one.reason}" for one in found or told)
+    return Answer(bool(found), f"is of kind {' or '.join(wanted)}", said or "a person who may buy", about)
+
+
+def role_here(profile: Asked) -> KnownRole:
+    """The role that somebody has at the company they buy for, by the first site's rules that knows one."""
+    roles = (role_of(profile.attributes, site) for site in profile.around.sites)
+    return next((role for role in roles if role.role != UNKNOWN), NOBODY)
+
+
+def _owns(asked: Owns, profile: Asked, now: datetime) -> Answer:
+    catalogue = Catalogue(profile.around.sites)
+    wanted = product_key(asked.product)
+    things = [
+        thing for thing in profile.whole().owned
+        if parse(thing.since) <= now and wanted in (product_key(catalogue.class_of(thing)), product_key(thing.product))
+    ]
+    question = f"owns {asked.product}"
+    question += f" for {asked.at_least_years:g} years" if asked.at_least_years else ""
+    question += f", replaced within six months with a chance of {asked.replaced_soon:g}" if asked.replaced_soon else ""
+    if not things:
+        return Answer(False, question, "owns none", HoldKind.FIT)
+    # Whoever bought again has replaced: the newest counts.
+    thing = max(things, key=lambda thing: thing.since)
+    age, life = age_of(thing, now), catalogue.life(catalogue.class_of(thing))
+    chance = replaced_within(WINDOW_YEARS, age, life) if life is not None else 0.0
+    holds = age >= asked.at_least_years and chance >= asked.replaced_soon
+    found = f"{thing.product}, bought on {thing.since[:10]}, {age:.1f} years old"
+    found += f", chance {chance:.1%}" if life is not None and asked.replaced_soon else ""
+    return Answer(holds, question, found, HoldKind.TIME)
 
 
 # The questions in words are remembered, as few are asked of many people.

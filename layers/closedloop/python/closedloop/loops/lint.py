@@ -14,7 +14,7 @@ from closedloop.capture.links import may_lead_to
 from closedloop.loops.actions import NotATemplate, landing, variables
 from closedloop.loops.changes import kept
 from closedloop.loops.definition import Campaign, Condition, Loop, Mail, Metric
-from closedloop.sites.definition import Place, Site
+from closedloop.sites.definition import Place, Site, product_key
 from closedloop.sites.words import did_you_mean, listed
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def problems_with(
     if sites is not None:
         problems += _sites(loop, sites)
     if known:
-        problems += [*_topics(loop, known), *_wanted(loop, known), *_mails(loop, known)]
+        problems += [*_topics(loop, known), *_wanted(loop, known), *_told(loop, known), *_mails(loop, known)]
     found = {(*document.at(place), f"{_name(place)}: {text}") for place, text in problems}
     found |= {
         (*document.at(place, line, word), f"{_name(place)}: {text}")
@@ -109,6 +109,22 @@ def _wanted(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
     for at, objective in enumerate(loop.objectives):
         if objective.metric is Metric.NEW_PERSONS_WITH_FIT and objective.fit > 0:
             yield ("objectives", at, "metric"), text
+
+
+def _told(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
+    """What gates ask that no site of the loop says, so that it is true of nobody."""
+    purposes = any(site.kinds.purposes for site in sites)
+    named = {product_key(name) for site in sites for name in site.products}
+    named |= {product_key(name) for site in sites for products in site.products.values() for name in products.names}
+    for place, condition in conditions(loop):
+        for at, kind in enumerate(condition.kind or ()):
+            if kind in ("studying", "looking") and not purposes:
+                text = f"no site of the loop says what its pages are for (kinds.purposes), so nobody is {kind}"
+                yield (*place, "kind", at), text
+        if condition.owns is not None and product_key(condition.owns.product) not in named:
+            product = condition.owns.product
+            near = did_you_mean(product, [name for site in sites for name in site.products])
+            yield (*place, "owns", "product"), f"no site of the loop declares a product {product!r}{near}"
 
 
 def _mailed(loop: Loop) -> Iterator[tuple[Place, Campaign, Mail]]:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from closedloop.loops.decide import Position, digest_of
 from closedloop.loops.definition import Condition, Gate, Loop
 from closedloop.loops.experiments import Arm, holdout_draw, is_kept_out, reverse_draw
-from closedloop.loops.gates import NAMED_FIRST, HoldKind, Outcome, has_deal, is_wanted, since, times_in
+from closedloop.loops.gates import NAMED_FIRST, Answer, HoldKind, Outcome, ask, has_deal, is_wanted, since, times_in
 from closedloop.profiles.interest import least_total, remaining, share
 from closedloop.profiles.profile import Asked
 
@@ -114,6 +114,11 @@ def _joined(conditions: Sequence[Condition], now: datetime, sign: int) -> Questi
     return question
 
 
+def _place(answer: Answer) -> int:
+    place = NAMED_FIRST.index(answer.about) + 1
+    return place if answer.holds else -place
+
+
 def _not(part: Question) -> Question:
     return lambda person: -part(person)
 
@@ -154,7 +159,10 @@ def _single(condition: Condition, now: datetime) -> Question:
         return acted
     if (deal := condition.deal) is not None:
         return lambda person: ACTION if has_deal(person.deal_states(), deal) else -ACTION
-    wanted = tuple((condition.attribute or {}).items())
+    if condition.attribute is None:
+        # What few gates ask is asked in words: nothing is to be gained.
+        return lambda person: _place(ask(condition, person, now))
+    wanted = tuple(condition.attribute.items())
 
     def alike(person: Asked) -> int:
         known = person.attributes

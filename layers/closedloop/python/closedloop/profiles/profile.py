@@ -26,6 +26,7 @@ import msgspec
 from closedloop.errors import BadShape
 from closedloop.events.times import parse
 from closedloop.profiles.advocacy import Referral
+from closedloop.profiles.around import Around
 from closedloop.profiles.interest import Ignored
 from closedloop.profiles.ownership import Thing
 
@@ -90,9 +91,12 @@ class Asked(Protocol):
     def fit(self) -> int: ...
     @property
     def attributes(self) -> Mapping[str, Any]: ...
+    @property
+    def around(self) -> Around: ...
     def done(self, event: str) -> Seen | None: ...
     def pages(self, path: str) -> Iterable[Seen]: ...
     def deal_states(self) -> Set[str]: ...
+    def whole(self) -> Profile: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +151,15 @@ class Profile:
 
     def deal_states(self) -> set[str]:
         return {deal.state for deal in self.deals.values()}
+
+    @property
+    def around(self) -> Around:
+        """Nothing is known but the profile."""
+        return Around()
+
+    def whole(self) -> Profile:
+        """The profile itself."""
+        return self
 
     def consent_to(self, purpose: str, site: str) -> str:
         """The last word on a purpose to one company, or where it never heard one, to the group; empty for none."""
@@ -279,14 +292,16 @@ class Excerpt:
     """
 
     __slots__ = (
-        "_deals", "_did", "_more", "_raw", "_visited",
-        "attributes", "engagement", "fit", "group", "ignored", "interest", "nodes", "person",
+        "_deals", "_did", "_more", "_raw", "_text", "_visited", "_whole",
+        "around", "attributes", "engagement", "fit", "group", "ignored", "interest", "nodes", "person",
     )
 
-    def __init__(self, stored: Stored) -> None:
-        text, self._more = stored
+    def __init__(self, stored: Stored, around: Around | None = None) -> None:
+        self._text, self._more = stored
+        self.around = around or Around()
+        self._whole: Profile | None = None
         try:
-            told = _told(text)
+            told = _told(self._text)
         except ValueError as error:
             raise BadShape(f"a stored profile cannot be read: {error}") from error
         self.person = told.person
@@ -306,6 +321,12 @@ class Excerpt:
     def anchor(self) -> str:
         """The node that the person is named after."""
         return self.nodes[0]
+
+    def whole(self) -> Profile:
+        """Everything that is stored, for what few gates ask."""
+        if self._whole is None:
+            self._whole = profile_from(Stored(self._text, self._more))
+        return self._whole
 
     def done(self, event: str) -> Seen | None:
         """How often something was done, None when it never was."""

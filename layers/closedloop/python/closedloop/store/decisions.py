@@ -35,6 +35,7 @@ class Decisions(Table):
             int(item["version"]["N"]),
             item["unit"]["S"],
             standing_from(item["standing"]["S"]),
+            item["since"]["S"],
         )
 
     def write_decision(
@@ -61,7 +62,7 @@ class Decisions(Table):
             "version": {"N": str(after.version)},
             "unit": {"S": after.unit},
             "standing": {"S": standing_text(after.standing)},
-            "since": {"S": iso(now)},
+            "since": {"S": after.since},
         }
         writes = [
             self._put_if(
