@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from closedloop.events import event as names
 from closedloop.events.event import Door, Event, distinct
-from closedloop.profiles.consents import Proof, proofs_of, standing
+from closedloop.profiles.consents import Proof, changes, proofs_of, standing
+from closedloop.profiles.consents import said as last_words
 from closedloop.profiles.fold import fold
 from closedloop.profiles.profile import profile_from
 from tests.builders import JANE, SITE, a_form, a_packet, a_record, a_site, minutes
@@ -129,3 +130,20 @@ def test_a_page_that_claims_to_be_an_operator_lifts_nothing() -> None:
     profile = fold([left(1), lifted], [JANE], SITES)
     assert profile is not None
     assert profile.suppressed == "unsubscribed"
+
+
+CHOICES = st.lists(st.tuples(
+    st.sampled_from([Door.BEACON, Door.FORM, Door.LINK]), st.sampled_from([SITE, OTHER]),
+    st.sampled_from(["granted", "denied", names.UNCONFIRMED]), st.booleans(), st.booleans(),
+), max_size=4)
+
+
+@settings(max_examples=400)
+@given(CHOICES)
+def test_pages_that_repeat_what_was_chosen_say_nothing_new(choices: list[tuple[Door, str, str, bool, bool]]) -> None:
+    events = []
+    for number, (door, site, word, boxed, goes) in enumerate(choices):
+        told = said(number, door, site, [box("marketing")] if boxed else (), marketing=word)
+        events.append(left(number) if goes and door is Door.LINK else told)
+    for read in (last_words, lambda proofs: {key: proof.word for key, proof in standing(proofs).items()}):
+        assert read(proofs_of(changes(events))) == read(proofs_of(events))

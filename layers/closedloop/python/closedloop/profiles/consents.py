@@ -6,7 +6,7 @@ taken back keeps its proof beside the proof of the withdrawal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -53,6 +53,26 @@ def proofs_of(events: Iterable[Event]) -> list[Proof]:
     ]
     asked = any(_stated(event).get(MARKETING) == names.UNCONFIRMED for event in every)
     return [proof for event in every for proof in _proofs(event, asked=asked)]
+
+
+def changes(events: Iterable[Event]) -> Iterator[Event]:
+    """The events that say another word of consent than the one before them: a page repeats what the visitor chose.
+
+    Shapes: the last words of these are the last words of all.
+    """
+    before = None
+    for event in events:
+        stated = event.context.get("consent")
+        if not event.properties.get("consents") and event.name not in WITHDRAWN_BY_MAIL:
+            if not isinstance(stated, Mapping):
+                continue
+            words = event.site, event.door, event.context.get("grade"), stated.get(ANALYTICS), stated.get(MARKETING)
+            if words == before:
+                continue
+            before = words
+        else:
+            before = None
+        yield event
 
 
 def _proofs(event: Event, *, asked: bool) -> Iterable[Proof]:

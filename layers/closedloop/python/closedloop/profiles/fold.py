@@ -73,7 +73,7 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         else:
             engagement += line.adds
     attributes = _attributes(alive)
-    proofs = [proof for proof in consents.proofs_of(facts) if not proof.by_mail]
+    proofs = [proof for proof in consents.proofs_of(consents.changes(facts)) if not proof.by_mail]
     consent = consents.said(proofs)
     return Profile(
         person=person_id(anchor),

@@ -54,12 +54,13 @@ def earned(judged: Iterable[tuple[Event, Evidence]], sites: Mapping[str, Site]) 
     sessions: dict[tuple[str, str], tuple[datetime, int]] = {}
     for event, evidence in judged:
         site = sites[event.site]
-        points = _points(event, site) * EVIDENCE[evidence.grade]
+        page = event.type is EventType.PAGE or event.type is EventType.SCREEN
+        points = (site.points.page if page else _points(event, site)) * EVIDENCE[evidence.grade]
         if not points:
             continue
         topic, what = topic_of(event, site), event.name
         why = "" if evidence.grade is Grade.HUMAN else "half: probably a person"
-        if is_page(event):
+        if page:
             key = (event.visitor or event.id, topic)
             last, count = sessions.get(key, (event.occurred_at, 0))
             count = count + 1 if event.occurred_at - last <= SESSION else 1
@@ -124,19 +125,22 @@ class _Visit:
 def _bounced(judged: Sequence[tuple[Event, Evidence]], sites: Mapping[str, Site]) -> Iterator[Line]:
     visits: dict[tuple[str, str], _Visit] = {}
     for event, evidence in judged:
-        if event.visitor is None or evidence.grade is Grade.MACHINE or event.name == names.EMAIL_CLICKED:
+        name, at = event.name, event.occurred_at
+        if event.visitor is None or name == names.EMAIL_CLICKED or evidence.grade is Grade.MACHINE:
             continue
         key = (event.site, event.visitor)
         visit = visits.get(key)
-        if visit is None or event.occurred_at - visit.last > SESSION:
-            if visit is not None:
+        if visit is None or at - visit.last > SESSION:
+            if visit is not None and visit.pages == 1:
                 yield from _left_at_once(visit, sites)
-            visit = visits[key] = _Visit(event.occurred_at)
-        visit.last = event.occurred_at
-        if is_page(event):
+            visit = visits[key] = _Visit(at)
+        visit.last = at
+        if event.type is EventType.PAGE or event.type is EventType.SCREEN:
             visit.pages += 1
             visit.page = event
-        elif event.name == PAGE_ENGAGED:
+        elif visit.pages > 1:
+            continue
+        elif name == PAGE_ENGAGED:
             seconds = event.properties.get("engaged_seconds")
             if isinstance(seconds, int | float) and seconds is not True and 0 < seconds < 86_400:
                 visit.seconds += seconds
@@ -200,15 +204,13 @@ def ignored(lines: Sequence[Line], facts: Iterable[Event]) -> dict[str, Ignored]
 
 
 def _points(event: Event, site: Site) -> float:
-    points = site.points
-    if is_page(event):
-        return points.page
+    points, name = site.points, event.name
     if event.type is not EventType.TRACK:
         return 0
-    if event.name in points.events:
-        return points.events[event.name]
+    if name in points.events:
+        return points.events[name]
     # What others did to the person (a mail delivered, a deal booked) is no engagement of theirs.
-    return {names.FORM_SUBMITTED: points.form, names.EMAIL_CLICKED: points.click}.get(event.name, 0)
+    return points.form if name == names.FORM_SUBMITTED else points.click if name == names.EMAIL_CLICKED else 0
 
 
 def topic_of(event: Event, site: Site) -> str:
