@@ -75,7 +75,7 @@ def measured() -> None:
     site, content = traffic.site(), Path(sys.argv[1]).read_bytes()
     hasher = Hasher(traffic.PEPPER, site.list_name)
     named = [hasher.address(f"p{number}@company{number % 4000}.example") for number in range(0, PEOPLE, 2)]
-    named += [hasher.user(f"northwind-service:S-{number:06d}") for number in range(1, PEOPLE, 10)]
+    named += [hasher.customer(f"S-{number:06d}", "northwind-service") for number in range(1, PEOPLE, 10)]
     lists = Lists(Remembered(frozenset(f"P#{person_id(name)}" for name in named if name)), "state")
     doors = Doors(None, NoImports(), lists, lists, traffic.PEPPER, lambda: traffic.NOW)  # type: ignore[arg-type]
     before_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -38,7 +38,7 @@ def node(email: str) -> str:
 
 
 def number(of: str) -> str:
-    return HASHER.user(f"dealer:{of}") or ""
+    return HASHER.customer(of, "dealer") or ""
 
 
 class Desk:
@@ -105,7 +105,7 @@ def test_every_row_becomes_a_person_of_the_one_list(desk: Desk) -> None:
     profile = desk.account.state.profile(person_id(node("ada@water.example"))).profile
     assert profile is not None
     assert (set(profile.nodes), profile.attributes) == (
-        {node("ada@water.example"), number("1")}, {"industry": "water"}
+        {node("ada@water.example"), number("1"), HASHER.phone("+81312345678")}, {"industry": "water"}
     )
     assert [record["properties"]["list"] for record in desk.account.records()] == ["dealer", "dealer"]
     assert list(desk.account.state.people("demo")) != []

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from closedloop.capture.form_fields import WORDS, Filled, filled_in
+from closedloop.capture.form_fields import WORDS, Filled, filled_in, normal
 from closedloop.errors import WrongFields
-from closedloop.sites.definition import Form
+from closedloop.events.identifiers import Hasher
+from closedloop.sites.definition import Form, FormField
 
 VECTORS: dict[str, Any] = json.loads(Path("tests/vectors/form_fields.json").read_text())
 KINDS = sorted({kind for kind, *_ in VECTORS["kept"]})
@@ -154,3 +155,13 @@ def test_a_box_that_must_be_ticked_is_named() -> None:
     filled = filled_in(form, {"mail": "jane@example.jp", "terms": "1.0"}, "JP")
     assert [consent["purpose"] for consent in filled.consents] == ["privacy"]
     assert filled.agreed_to_marketing is None
+
+
+def test_the_number_that_a_form_and_a_list_tell_is_one_identifier_without_the_library_in_the_hasher() -> None:
+    hasher = Hasher(b"pepper", "demo")
+    field = FormField(name="phone", kind="phone")
+    written = {normal(field, text, "JP") for text in ("03-1234-5678", "+81 3 1234 5678", "０３（１２３４）５６７８")}
+    assert written == {"+81312345678"}
+    assert hasher.phone("+81312345678") != hasher.phone("+81312345678;ext=12")
+    for other in ("0312345678", "", "+0312345678", "+81312345678;ext=", "call me"):
+        assert hasher.phone(other) is None

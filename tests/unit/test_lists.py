@@ -256,8 +256,17 @@ def test_without_a_key_other_words_are_another_row() -> None:
 
 
 def test_one_number_in_two_namespaces_is_two_customers() -> None:
-    ids = {a_fact(HEADER + GOOD, namespace=name).customer for name in ("east", "west", None)}
-    assert len(ids) == 3
+    facts = [a_fact(HEADER + GOOD, namespace=name) for name in ("east", "west", None)]
+    assert len({fact.customer for fact in facts}) == 3
+    # Without a system of its own, a number is the site's user id.
+    assert [fact.customer.partition(":")[0] for fact in facts] == ["customer", "customer", "user"]
+
+
+def test_a_phone_alone_names_whom_a_row_is_about() -> None:
+    fields = {"phone": {"column": "電話"}, "at": {"column": "日"}}
+    told = a_fact("電話,日\n03-1234-5678,2024/4/1\n", fields=fields, attributes={}, key=[])
+    assert told.phone == told.node == HASHER.phone("+81312345678")
+    assert told.contact == {told.phone: {"phone": "+81312345678"}}
 
 
 def test_all_that_is_wrong_with_a_row_is_told_at_once() -> None:
@@ -267,7 +276,7 @@ def test_all_that_is_wrong_with_a_row_is_told_at_once() -> None:
         (2, "mail", "expected an e-mail address"),
         (2, "who", "a formula; expected a value"),
         (2, "day", "the calendar has no such day or time"),
-        (2, "", "names nobody: expected an e-mail address or a customer number"),
+        (2, "", "names nobody: expected an e-mail address, a customer number or a phone number"),
         (2, "No", "is needed, since it names the row"),
     ]
 
@@ -391,7 +400,7 @@ def test_a_corrected_address_is_no_second_person() -> None:
 @pytest.mark.parametrize(("text", "problem"), [
     ("source: x\nkind: people\nfields:\n  email: m\n", "map.yaml:3:1: fields: a list of people needs at"),
     ("source: x\nkind: people\nfields:\n  at: d\n",
-     "map.yaml:3:1: fields: nobody is named: expected email or customer_number"),
+     "map.yaml:3:1: fields: nobody is named: expected email, customer_number or phone"),
     ("source: x\nkind: costs\nfields:\n  at: d\n  campaign: c\n  amount: a\n  email: m\n",
      "map.yaml:7:3: email: a list of costs has no such field; expected amount, currency, at or campaign"),
     ("source: x\nkind: people\nfields:\n  at: d\n  emial: m\n",

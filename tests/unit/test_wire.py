@@ -228,3 +228,9 @@ def test_any_json_is_kept_or_named_and_what_is_kept_can_be_read_again(events: li
             schema=1,
         )
         assert again.events == packet.events
+
+
+def test_a_phone_that_is_written_in_full_names_a_person_and_any_other_writing_only_reaches_them() -> None:
+    told = record(traits={"email": "jane@example.jp", "phone": "+81312345678"}, userId="u-1")
+    assert [name.partition(":")[0] for name in told["ids"]] == ["email", "user", "phone"]
+    assert record(traits={"phone": "03-1234-5678"}).get("ids") is None

@@ -140,6 +140,7 @@ def _record(
     identifier = hasher.address(filled.email)
     if identifier is None:
         raise BadShape("an e-mail address is needed")
+    phone = hasher.phone(filled.contact.get("phone", ""))
     at, late = wire.happened(
         submission.at if case.secret else None, None, received, may_backfill=case.secret
     )
@@ -155,7 +156,8 @@ def _record(
         context["agent"] = ""
     entry: dict[str, Any] = {
         "id": f"{case.site.site}/form/{name}", "type": "track", "name": FORM_SUBMITTED, "at": iso(at),
-        "ids": [identifier], "traits": dict(filled.attributes), "properties": properties, "context": context,
+        "ids": [identifier, phone] if phone else [identifier], "traits": dict(filled.attributes),
+        "properties": properties, "context": context,
     }
     if late:
         entry["late"] = True

@@ -328,7 +328,8 @@ def record(
     if withdraws or not unknown:
         visitor = _visitor(event, sender, "" if withdraws else sender.new_visitor)
         named = (sender.hasher.address(contact["email"]) if "email" in contact else None,
-                 sender.hasher.user(event.userId) if event.userId else None)
+                 sender.hasher.user(event.userId) if event.userId else None,
+                 sender.hasher.phone(contact["phone"]) if "phone" in contact else None)
         identifiers = list(dict.fromkeys(identifier for identifier in named if identifier))
         if event.userId and "@" in event.userId and identifiers and "email" not in contact:
             contact["email"] = event.userId[:300]

@@ -22,9 +22,9 @@ from closedloop.sites.words import listed
 
 Kind = Literal["people", "attendance", "purchases", "deals", "costs"]
 KINDS: tuple[Kind, ...] = ("people", "attendance", "purchases", "deals", "costs")
-# Who a row is about; the first two are what a person is known by.
-NAMES = ("email", "customer_number")
-WHO = (*NAMES, *(kind for kind in NAMED_KINDS if kind != "email"), "corporate_number", "marketing")
+# Who a row is about; the first three are what a person is known by.
+NAMES = ("email", "customer_number", "phone")
+WHO = (*NAMES, *(kind for kind in NAMED_KINDS if kind not in NAMES), "corporate_number", "marketing")
 MONEY = ("amount", "currency")
 HOLDS: dict[Kind, tuple[str, ...]] = {
     "people": (*WHO, "at"),

@@ -130,11 +130,12 @@ def _with_person(
         if others:
             return Reject(fact.line, "", "the customer number is that of somebody with another address; two people who "
                           "are known by their addresses are never made one by a list")
-    found = by_address or by_number
+    by_phone = "" if fact.address or by_number else known.get(fact.phone, "")
+    found = by_address or by_number or by_phone
     if not fact.record["ids"]:
         why = "names nobody"
     elif by_address and by_number:
         why = "by address and customer number" if by_address == by_number else "by both, who become one"
     else:
-        why = "by address" if by_address else "by customer number" if by_number else NOBODY
+        why = "by address" if by_address else "by customer number" if by_number else "by phone" if by_phone else NOBODY
     return Planned(fact, one.change, one.was, found, why)

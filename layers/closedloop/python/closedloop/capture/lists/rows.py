@@ -14,6 +14,7 @@ from closedloop.capture.crm.told import NAMES as STEPS
 from closedloop.capture.form_fields import readable
 from closedloop.capture.lists import cells
 from closedloop.capture.lists.cells import BadCell
+from closedloop.capture.lists.mapping import NAMES as NAMING
 from closedloop.capture.lists.mapping import NEEDS, Column
 from closedloop.capture.lists.mapping import Mapping as ListMapping
 from closedloop.capture.lists.reading import Reject, Row
@@ -39,7 +40,7 @@ class Fact:
     """What a row states, ready for the ledger.
 
     Shapes: `key` names the row in its source and stays while its words change; `node` is whose partition it lies in;
-    `address` and `customer` are the identifiers that the row names, empty where it names none; `record` and `contact`
+    `address`, `customer` and `phone` are what names a person, empty where it names none; `record` and `contact`
     are as a packet keeps them.
     """
 
@@ -48,6 +49,7 @@ class Fact:
     node: str
     address: str
     customer: str
+    phone: str
     record: Mapping[str, Any]
     contact: Mapping[str, Mapping[str, str]]
 
@@ -165,8 +167,8 @@ class RowReader:
     def _check(self, told: _Told) -> None:
         """What no cell shows by itself: who is named, which currency, what a stage means."""
         values, kind = told.values, self._mapping.kind
-        if kind in ("people", "attendance", "purchases") and not {"email", "customer_number"} & set(values):
-            told.refuse("", "names nobody: expected an e-mail address or a customer number")
+        if kind in ("people", "attendance", "purchases") and not set(NAMING) & set(values):
+            told.refuse("", "names nobody: expected an e-mail address, a customer number or a phone number")
         if told.text("marketing") and told.text("marketing") not in CONSENTS:
             told.refuse(self._place("marketing"), f"expected {listed(CONSENTS)}")
         if kind == "deals" and "stage" in values:
@@ -198,10 +200,12 @@ class RowReader:
 
     def _stated(self, told: _Told, key: Sequence[str]) -> Fact:
         mapping, kind = self._mapping, self._mapping.kind
-        email, number = told.text("email"), self._numbered(told.text("customer_number"))
+        email, number, phone = told.text("email"), told.text("customer_number"), told.text("phone")
         address = (self._hasher.address(email) if email else "") or ""
-        customer = (self._hasher.user(number) if number else "") or ""
-        identifiers = [one for one in (address, customer) if one]
+        # Without a system of its own, the number is the site's user id.
+        user = (self._hasher.user(self._numbered(number)) if number else "") or ""
+        customer = self._hasher.customer(number, mapping.namespace) or "" if number and mapping.namespace else user
+        identifiers = [one for one in (address, user) if one]
         contact = {name: str(told.values[name]) for name in self._contact if name in told.values}
         traits = {name: told.values[name] for name in self._traits if name in told.values}
         properties: dict[str, Any] = {"list": mapping.source}
@@ -233,13 +237,16 @@ class RowReader:
         if kind in ("purchases", "deals"):
             record["deal"] = told.text("deal") or self._numbered(told.text("order")) or f"{mapping.source}-{row}"
             words += record["deal"]
+        # The words are those of an earlier version, so that what it imported is known again.
+        called = (self._hasher.phone(phone) if phone else "") or ""
+        identifiers = record["ids"] = [one for one in (address, customer, called) if one]
         record["id"] = f"{self._site.site}/list/{row}-{self._digest('words', words)[:16]}"
         if "deal" in record:
             node = deal_node(self._site.site, record["deal"])
         else:
             node = identifiers[0] if identifiers else f"cost:{self._site.site}"
         held = {identifiers[0]: contact} if identifiers and contact else {}
-        return Fact(told.row.line, row, node, address, customer, record, held)
+        return Fact(told.row.line, row, node, address, customer, called, record, held)
 
     def _name(self, told: _Told) -> str:
         kind = self._mapping.kind
