@@ -151,8 +151,9 @@ def show(
 
 def _show(content: Mapping[str, Any], topic: str) -> None:
     console.facts(content["company"] or content["account"], {
-        **{name: content[name] for name in ("account", "kind", *(f"{name}s" for name in KINDS.values()), "persons")},
-        "roles": _counted(content["roles"]), "missing": ", ".join(content["missing"]),
+        "account": content["account"], "kind": content["kind"],
+        **{f"{name}s": ", ".join(content[f"{name}s"]) for name in KINDS.values()},
+        "persons": content["persons"], "roles": _counted(content["roles"]), "missing": ", ".join(content["missing"]),
         "breadth": content["breadth"], "depth": content["depth"],
     })
     console.table("persons", ("person", "name", "address", "role", "why", "stages", "deals"), [
