@@ -44,7 +44,10 @@ def company_facts(events: Iterable[Event], addresses: Iterable[str]) -> dict[str
     Shapes: `addresses` in the order in which they were received.
     """
     found: dict[str, str] = {}
-    for event in distinct(events):
+    every = list(events)
+    # Few events say anything of a company; the others need not be put in order.
+    says = any(event.group or "corporate_number" in event.traits for event in every)
+    for event in distinct(every) if says else ():
         number = corporate_number(event.traits.get("corporate_number"))
         if number:
             found["corporate_number"] = number
