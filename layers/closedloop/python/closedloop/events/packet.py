@@ -52,10 +52,11 @@ class Packet:
     @property
     def events(self) -> list[Event]:
         """The packet's events."""
-        return [event_of(self, record) for record in self.records]
+        name = self.id
+        return [event_of(self, record, name) for record in self.records]
 
 
-def event_of(packet: Packet, record: Mapping[str, Any]) -> Event:
+def event_of(packet: Packet, record: Mapping[str, Any], name: str = "") -> Event:
     """One stored record as the event that it says.
 
     Errors: BadShape when the record is not one that we wrote.
@@ -72,7 +73,7 @@ def event_of(packet: Packet, record: Mapping[str, Any]) -> Event:
             occurred_at=parse(record["at"]),
             received_at=packet.received_at,
             door=packet.door,
-            packet=packet.id,
+            packet=name or packet.id,
             properties=record.get("properties", {}),
             traits=record.get("traits", {}),
             context={"agent": packet.headers.get("agent", ""), **record.get("context", {})},
