@@ -80,6 +80,12 @@ def test_an_assumption_weighs_no_more_than_two_hundred_people() -> None:
     assert (rates[0].low, rates[0].high) == pytest.approx((rates[1].low, rates[1].high))
 
 
+def test_a_plan_that_states_what_was_measured_counts_nobody_twice() -> None:
+    stated = {"become_known": {"passed": 1000, "of": 10_000}}
+    bare, told = (feasibility(a_plan(assumptions=said), a_past()).steps[0] for said in ({}, stated))
+    assert bare == told
+
+
 @pytest.mark.parametrize(("assumptions", "lacks"), [
     ({}, "visitor becomes known, gate interested and gate bought"),
     ({"become_known": {"passed": 1, "of": 9}}, "gate interested and gate bought"),

@@ -117,7 +117,7 @@ def feasibility(loop: Loop, past: Past | None = None) -> Feasibility:
 
     Shapes: `past` is the report whose rates are expected again; an assumption on the same step counts with it.
     """
-    import numpy as np  # not in the functions' layers: only commands ask whether a plan is feasible
+    import numpy as np  # in the layer of the reports alone
 
     seed = int.from_bytes(hashlib.sha256(loop.loop.encode()).digest()[:8])
     plan = _Plan(loop, past, np.random.default_rng(seed))
@@ -128,16 +128,17 @@ def stage_of(loop: Loop, state: str) -> str:
     """The first stage that nobody reaches without a deal that came so far; empty when there is none."""
     for stage in loop.stages[1:]:
         ways = [gate for gate in loop.gates if gate.to == stage]
-        if ways and all(_demands(gate.when, state) for gate in ways):
+        if ways and all(demands(gate.when, state) for gate in ways):
             return stage
     return ""
 
 
-def _demands(condition: Condition, state: str) -> bool:
+def demands(condition: Condition, state: str) -> bool:
+    """Whether nobody passes without a deal that came so far."""
     if condition.all is not None:
-        return any(_demands(part, state) for part in condition.all)
+        return any(demands(part, state) for part in condition.all)
     if condition.any is not None:
-        return all(_demands(part, state) for part in condition.any)
+        return all(demands(part, state) for part in condition.any)
     return condition.deal == state or (state == "opened" and condition.deal == "won")
 
 
@@ -170,7 +171,8 @@ class _Plan:
             passed, of = measured
             running = ", still running" if self.past.running else ""
             rests_on.append(f"{passed:,} of {of:,}, measured by {self.past.loop} on {self.past.day}{running}")
-        if assumed is not None:
+        # What a plan states as its report has measured it is the same people: they count once.
+        if assumed is not None and (assumed.passed, assumed.of) != measured:
             weight = min(1.0, HEAVIEST / assumed.of)
             passed, of = passed + weight * assumed.passed, of + weight * assumed.of
             rests_on.append(f"{assumed.passed:,} of {assumed.of:,}, assumed")
