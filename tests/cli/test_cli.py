@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from closedloop.cli.main import app
 from closedloop.lake.report_files import prepared, summary
+from closedloop.loops.flow import decide_shard
 from closedloop.runtime import doors
 from tests.accounts import forget
 from tests.cli.conftest import (
@@ -202,6 +203,32 @@ def test_everybody_is_due_for_a_decision_whenever_a_loop_is_applied(applied: Clo
     changed = run("loop", "apply", more, "--json").json
     found = [(one["change"], one["written"], one["people_due"]) for one in (unchanged, planned, changed)]
     assert found == [("unchanged", True, 1), ("changed", False, 1), ("changed", True, 1)]
+
+
+def test_somebody_is_moved_by_hand_and_the_balance_of_each_day_is_told(applied: Cloud, run: Run) -> None:
+    email, stage = "ada@water.example", ("--to", "proposal", "--reason", "met at the fair")
+    a_person(email)
+    early = run("loop", "move", "autumn-pumps", "--email", email, *stage)
+    assert (early.status, early.err.strip()) == (
+        2, "they have not entered loop autumn-pumps yet; the next run brings them in")
+    doors.runs().put_people("tick", list(doors.state().people("demo")))
+    decide_shard("tick", 0, doors.state(), doors.runs(), doors.loops(), doors.sites(), AT)
+    said = run("loop", "move", "autumn-pumps", "--email", email, *stage, "--dry-run", "--json")
+    assert said.status == 0, said.err
+    planned = said.json
+    assert (planned["from"], planned["written"]) == ("problem", False)
+    moved = run("loop", "move", "autumn-pumps", "--email", email, *stage, "--json").json
+    assert (moved["from"], moved["to"], moved["written"]) == ("problem", "proposal", True)
+    told = run("person", "show", "--email", email, "--site", "demo", "--json").json["decisions"]
+    assert told[-1]["reason"] == "moved by hand: met at the fair"
+    today = run("loop", "balance", "autumn-pumps", "--json").json
+    assert (today["stages"]["proposal"], today["people"]) == (1, 1)
+    before = run("loop", "balance", "autumn-pumps", "--day", "2026-09-30", "--json").json
+    assert before["people"] == 0
+    wrong = run("loop", "balance", "autumn-pumps", "--day", "30.9.2026")
+    assert (wrong.status, wrong.err.strip()) == (2, "expected a day, such as 2026-10-01, found '30.9.2026'")
+    nobody = run("loop", "move", "autumn-pumps", "--email", "eve@water.example", *stage)
+    assert (nobody.status, nobody.err.strip()) == (2, "nobody is known by this address")
 
 
 def test_a_loop_is_shown_as_it_was_written(applied: Cloud, run: Run) -> None:

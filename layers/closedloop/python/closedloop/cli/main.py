@@ -25,6 +25,7 @@ from closedloop.cli import (
     rights,
     run,
     site,
+    stages,
     world,
 )
 from closedloop.errors import ClosedLoopError, Refused
@@ -39,6 +40,7 @@ app = typer.Typer(
     help="Closed-loop marketing in your own AWS account: sites, loops, runs, reports.",
 )
 app.add_typer(site.app, name="site")
+stages.register(loop.app)
 app.add_typer(loop.app, name="loop")
 app.add_typer(run.app, name="run")
 app.add_typer(report.app, name="report")
@@ -47,7 +49,6 @@ rights.register(person.app)
 app.add_typer(person.app, name="person")
 app.add_typer(rights.suppressions, name="suppression")
 app.add_typer(account.app, name="account")
-app.add_typer(customers.app, name="customers")
 app.add_typer(customers.app, name="customers")
 app.add_typer(explain.app, name="explain")
 app.add_typer(failed.app, name="failed")

@@ -30,7 +30,6 @@ from closedloop.sites.definition import MARKETING, Site
 if TYPE_CHECKING:
     from closedloop.lake.runs import RunFiles
     from closedloop.store.actions import Action
-    from closedloop.store.profiles import StoredProfile
     from closedloop.store.state import State
 
 BEGUN = ("claimed", "sent", "unknown")
@@ -167,7 +166,7 @@ def perform_shard(run: str, shard: int, state: State, files: RunFiles, doors: Ma
             actions, questions = state.to_do(person)
             if actions or questions:
                 # An action that was decided under a former id is done for the person that the id moved to.
-                stored = _living(person, state)
+                stored = state.living(person)
                 if stored.profile is None and stored.version:
                     # A profile that cannot be read now is folded anew; its mails wait.
                     counts["later"] += len(actions)
@@ -183,13 +182,6 @@ def perform_shard(run: str, shard: int, state: State, files: RunFiles, doors: Ma
     performed = {"outcome": "performed", "run": run, "shard": shard, "counts": dict(sorted(counts.items()))}
     files.put_performed(run, shard, performed)
     return performed
-
-
-def _living(person: str, state: State) -> StoredProfile:
-    stored = state.profile(person)
-    while stored.moved_to:
-        stored = state.profile(stored.moved_to)
-    return stored
 
 
 def _is_another_ids(action: Action, profile: Profile, state: State) -> bool:

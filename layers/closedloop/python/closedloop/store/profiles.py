@@ -67,6 +67,19 @@ class Profiles(Accounts):
         except BadShape:
             return StoredProfile(version, None)
 
+    def present_id(self, person: str) -> str:
+        """The id that somebody has now, who may have become one with another since."""
+        while moved_to := self.profile(person).moved_to:
+            person = moved_to
+        return person
+
+    def living(self, person: str) -> StoredProfile:
+        """The profile of somebody under the id that they have now."""
+        stored = self.profile(person)
+        while stored.moved_to:
+            stored = self.profile(stored.moved_to)
+        return stored
+
     def put_profile(
         self,
         profile: Profile,

@@ -1,0 +1,58 @@
+"""Moves by hand, and who stood where on a past day."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import structs
+
+from closedloop.errors import BadShape
+from closedloop.events.times import iso
+from closedloop.loops.decide import Decision, Position
+from closedloop.loops.definition import BESIDE_THE_PATH, Loop
+from closedloop.sites.words import did_you_mean, listed
+
+BY_HAND = "moved by hand"
+REASON_CHARS = 300
+
+
+def by_hand(loop: Loop, position: Position, stage: str, reason: str, now: datetime) -> Decision:
+    """Bring somebody to another stage, forward, back or beside the path, because a person says so.
+
+    No campaign is sent by it. The gates of the new stage judge afresh: who is moved back and is still ready goes on at
+    the next run, and who is to stay away is moved to recycled or lost.
+
+    Errors: BadShape for a stage that the loop does not have, for no move at all, without a reason, and for somebody
+    who has not entered the loop.
+    """
+    stages = (*loop.stages, *BESIDE_THE_PATH)
+    if stage not in stages:
+        raise BadShape(f"expected one of the stages {listed(stages)}, found {stage!r}{did_you_mean(stage, stages)}")
+    if not position.stage:
+        raise BadShape(f"they have not entered loop {loop.loop} yet; the next run brings them in")
+    if position.stage == stage:
+        raise BadShape(f"they stand at {stage} already")
+    said = " ".join(reason.split())
+    if not said or len(said) > REASON_CHARS:
+        raise BadShape(f"expected a reason of 1 to {REASON_CHARS} characters; it is kept with the move")
+    after = structs.replace(position, stage=stage, version=position.version + 1, standing=(), since=iso(now))
+    return Decision(position, after, (), (), f"{BY_HAND}: {said}")
+
+
+def balance(
+    decisions: Iterable[Mapping[str, Any]], loop: str, until: datetime, present: Callable[[str], str]
+) -> Counter[str]:
+    """How many people stood at each stage of a loop at a moment of the past.
+
+    Shapes: `decisions` in any order; `present` tells which id a former id has now, so that two who became one count
+    once, where the later of their moves brought them.
+    """
+    end, last = iso(until), dict[str, tuple[str, str, str]]()
+    for row in decisions:
+        if row["kind"] == "transition" and row["loop"] == loop and row["at"] <= end:
+            person = present(row["person"])
+            last[person] = max(last.get(person, ("", "", "")), (row["at"], row["id"], row["to_stage"]))
+    return Counter(stage for _, _, stage in last.values())
