@@ -267,6 +267,8 @@ class Plans:
                 may=(
                     allow("s3:GetObject", on=self._in_lake("events/*", "decisions/*", "failed/*")),
                     self._list(self.kept.lake_arn),
+                    # The report before this one, so that a new one says what it tells differently.
+                    self._list(self.kept.reports_arn),
                     allow("s3:GetObject", "s3:PutObject", on=f"{self.kept.reports_arn}/*"),
                     allow("dynamodb:GetItem", "dynamodb:Query", on=self.kept.state_arn),
                 ),

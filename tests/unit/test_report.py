@@ -19,7 +19,7 @@ from closedloop.lake.report_files import File, build, prepared
 from closedloop.loops.definition import Loop
 from closedloop.loops.feasibility import GateRate
 from closedloop.reports.credit import MODELS
-from closedloop.reports.metrics import SUMMARY, Report
+from closedloop.reports.metrics import Report
 from closedloop.reports.past import past_of
 from tests.unit.test_report_rows import (
     DAY,
@@ -37,6 +37,8 @@ from tests.unit.test_report_rows import (
 
 AS_OF = DAY + timedelta(days=50)
 DATED = "reports/site=demo/loop=autumn-pumps/dt=2026-11-24/"
+# The name of a version ends with what it says; the tests call it V.
+VERSION = "reports/site=demo/loop=autumn-pumps/version=V/"
 LATEST = "reports/site=demo/loop=autumn-pumps/latest/"
 NO_NUMBER = re.compile(r"\b(nan|NaN|inf|Infinity|None|undefined)\b")
 
@@ -84,7 +86,7 @@ def built(
     folder: Path, loop: Loop | None = None, as_of: datetime = AS_OF
 ) -> tuple[Report, dict[str, bytes], list[File]]:
     report, files = prepared(loop or the_loop(), {"demo": the_site()}, folder, as_of, bucket="BUCKET", memory="300MB")
-    return report, {file.key: file.body for file in files}, files
+    return report, {file.key.replace(report.version, "V"): file.body for file in files}, files
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +143,7 @@ def test_every_model_shares_the_same_deals_and_says_so_in_a_column_of_its_own(sm
     # Bob came by search and won nothing: only Markov asks, and no credit comes of it.
     assert all("Organic Search/google" not in model.channels for model in report.models)
     assert by_name["markov"].removal["search-ads"] == 1.0 and not by_name["shapley"].removal
-    rows = list(csv.reader(io.StringIO(small[1][DATED + "human/models_revenue.csv"].decode("utf-8-sig"))))
+    rows = list(csv.reader(io.StringIO(small[1][VERSION + "human/models_revenue.csv"].decode("utf-8-sig"))))
     assert rows[0][:3] == ["Campaign", "First (JPY)", "Last (JPY)"] and len(rows[0]) == 13
     assert [sum(float(row[place]) for row in rows[1:]) for place in range(1, 13)] == [300.0] * 12
 
@@ -217,11 +219,12 @@ def test_every_check_holds_and_is_shown(small: Any) -> None:
 
 
 def test_files_come_in_an_order_that_never_shows_half_a_report(small: Any) -> None:
-    keys = [file.key for file in small[2]]
+    keys = [file.key.replace(small[0].version, "V") for file in small[2]]
     first_latest = keys.index(LATEST + "summary.json")
     assert all(key.startswith(LATEST) for key in keys[first_latest:]) and keys[-1] == LATEST + "index.html"
     kinds = [
-        "curated/", "curated_csv/", DATED + "human/", DATED + "index", DATED + "summary.json", "manifests/", LATEST,
+        "curated/", "curated_csv/", VERSION + "human/", VERSION + "index", VERSION + "summary.json", DATED,
+        "manifests/", "schemas/", LATEST,
     ]
     places = [next(n for n, kind in enumerate(kinds) if key.startswith(kind)) for key in keys]
     assert places == sorted(places)
@@ -247,7 +250,9 @@ def test_copies_and_their_order_change_no_figure_but_the_count_of_copies(small: 
 
 def test_the_summary_keeps_to_its_schema(small: Any) -> None:
     summary = json.loads(small[1][LATEST + "summary.json"], parse_constant=pytest.fail)
-    jsonschema.validate(summary, SUMMARY.json_schema(mode="serialization"))
+    told = json.loads(small[1]["schemas/loop-report.schema.json"])
+    jsonschema.Draft202012Validator.check_schema(told)
+    jsonschema.validate(summary, told)
     assert summary["loop"] == "autumn-pumps" and summary["reconciles"] is True
     assert summary["as_of"] == "2026-11-24T03:00:00.000Z"
 
@@ -264,9 +269,9 @@ def test_machines_get_plain_csv_and_people_get_a_mark(small: Any) -> None:
     assert not machine.startswith(b"\xef\xbb\xbf") and b"\r" not in machine
     rows = list(csv.DictReader(io.StringIO(machine.decode())))
     assert sum(int(row["entered"]) for row in rows) == 5 and sum(int(row["revenue_minor"]) for row in rows) == 300
-    people = small[1][DATED + "human/stages.csv"]
+    people = small[1][VERSION + "human/stages.csv"]
     assert people.startswith(b"\xef\xbb\xbf") and people.count(b"\r\n") == people.count(b"\n") == 7
-    assert "段階" in small[1][DATED + "human/stages.ja.csv"].decode("utf-8-sig")
+    assert "段階" in small[1][VERSION + "human/stages.ja.csv"].decode("utf-8-sig")
 
 
 def test_parquet_has_the_columns_of_its_table(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from closedloop.reports.charts import draw
 from closedloop.reports.page import TEMPLATES
 from closedloop.reports.tables import harmless
 from closedloop.reports.words import TEXTS, Language, Words
-from tests.unit.test_report import AS_OF, LATEST, a_small_loop, built
+from tests.unit.test_report import AS_OF, LATEST, VERSION, a_small_loop, built
 from tests.unit.test_report_rows import (
     DAY,
     a_deal,
@@ -36,7 +36,7 @@ HOSTILE = (
     "=cmd|' /C calc'!A0", "{{7*7}}", "${7*7}", "']]><script>x</script>", "</style><script>1</script>",
     "\u202eevil\u0000", "@SUM(1+1)", "https://evil.example/x.js",
 )
-LINK = re.compile(r"#\w+|index(\.ja)?\.html|\.\./dt=2026-11-24/human/\w+(\.ja)?\.csv")
+LINK = re.compile(r"#\w+|\.\./version=20261124T030000000Z-[0-9a-f]{8}/(index(\.ja)?\.html|human/\w+(\.ja)?\.csv)")
 CSP = ("default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'none'; base-uri 'none'; "
        "form-action 'none'")
 
@@ -135,7 +135,7 @@ def test_a_page_stands_by_itself(pages: dict[str, bytes], name: str) -> None:
     # The names of SVG's own language look like addresses and are never fetched.
     names = {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
     assert not set(re.findall(r"\w+://[^\"'\s<)]+", page)) - names
-    assert f'href="{"index.ja.html" if name == "index.html" else "index.html"}"' in page
+    assert re.search(rf'href="[^"]*/{"index.ja.html" if name == "index.html" else "index.html"}"', page)
     for word in ("prefers-color-scheme: dark", "size: A4", "max-width: 560px"):
         assert word in page
 
@@ -146,8 +146,7 @@ def test_every_chart_is_named_and_has_its_numbers_beside_it(pages: dict[str, byt
     assert len(drawings) >= 6
     assert all('role="img"' in drawing and "aria-label=" in drawing for drawing in drawings)
     for table in ("objectives", "figures", "stages", "weeks", "credit", "checks"):
-        assert f"../dt=2026-11-24/human/{table}.csv" in page
-        assert f"reports/site=demo/loop=autumn-pumps/dt=2026-11-24/human/{table}.csv" in pages
+        assert f"/human/{table}.csv" in page and f"{VERSION}human/{table}.csv" in pages
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
 
@@ -200,5 +199,5 @@ def test_a_loop_in_dollars_shows_dollars(tmp_path: Path) -> None:
     extra = (a_deal("x1", "Deal Won", "bob", 123456, at=DAY + timedelta(days=9), deal="d2", currency="USD"),)
     files = built(a_small_loop(tmp_path, extra=extra), the_loop(currency="USD"), AS_OF)[1]
     assert "$1,234.56" in files[LATEST + "index.html"].decode()
-    rows = files["reports/site=demo/loop=autumn-pumps/dt=2026-11-24/human/credit.csv"].decode("utf-8-sig")
+    rows = files[VERSION + "human/credit.csv"].decode("utf-8-sig")
     assert "1234.56" in rows and "(USD)" in rows

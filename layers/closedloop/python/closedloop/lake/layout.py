@@ -56,14 +56,31 @@ def performed(run: str, number: int) -> str:
     return f"{RUNS}{run}/performed-{number:05d}.json"
 
 
+def reports_of(site: str, loop: str) -> str:
+    """All reports of a loop, under the first site that it names."""
+    return f"reports/site={site}/loop={loop}/"
+
+
+def report_version(site: str, loop: str, version: str) -> str:
+    """One report of a loop, which stays as it was written."""
+    return f"{reports_of(site, loop)}version={version}/"
+
+
 def report_folder(site: str, loop: str, day: date) -> str:
-    """A loop's report as of one day, under the first site that the loop names."""
-    return f"reports/site={site}/loop={loop}/dt={day:%Y-%m-%d}/"
+    """A loop's newest report of one day."""
+    return f"{reports_of(site, loop)}dt={day:%Y-%m-%d}/"
+
+
 
 
 def latest_report(site: str, loop: str) -> str:
     """A loop's newest report, always at the same place."""
-    return f"reports/site={site}/loop={loop}/latest/"
+    return f"{reports_of(site, loop)}latest/"
+
+
+def report_schema() -> str:
+    """What stands in every summary.json."""
+    return "schemas/loop-report.schema.json"
 
 
 def curated_parquet(table: str, site: str, loop: str, day: date) -> str:

@@ -26,8 +26,9 @@ from closedloop.events.behaviour import MAIL_DOORS, Act, behaviour, mail_of
 from closedloop.events.deals import day_of, teller
 from closedloop.identity.evidence import EvidenceKind
 from closedloop.lake import layout
-from closedloop.loops.definition import Loop
+from closedloop.loops.definition import BESIDE_THE_PATH, Loop
 from closedloop.loops.experiments import experiments_of
+from closedloop.profiles.fold import CONTACTS
 from closedloop.reports import facts as f
 from closedloop.reports.deals import DealFact, fold_deals
 from closedloop.reports.people import Identification, fits, holdings
@@ -36,6 +37,8 @@ from closedloop.reports.window import window
 from closedloop.sites.definition import Site
 
 SQL = Path(__file__).parent / "sql"
+# An address whose person did nothing for so long has gone quiet.
+A_YEAR = timedelta(days=365)
 
 # Facts that others do to a person, or that say nothing of what the person does: they are no activity.
 PASSIVE = (
@@ -54,7 +57,7 @@ _EVENT_COLUMNS = {
 }
 _DECISION_COLUMNS = dict.fromkeys((
     "id", "kind", "person", "anchor", "loop", "version", "gate", "campaign", "from_stage", "to_stage", "outcome",
-    "hold_kind", "reason", "arm", "at", "run",
+    "hold_kind", "reason", "arm", "at", "run", "detail",
 ), "VARCHAR")
 
 _LOAD_EVENTS = f"""
@@ -76,6 +79,8 @@ SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') 
        coalesce(json_extract_string(properties, '$.link'), '') AS link,
        coalesce(json_extract_string(properties, '$.hidden'), '') AS hidden,
        coalesce(json_extract_string(properties, '$.day'), '') AS cost_day,
+       coalesce(json_extract_string(properties, '$.incentive') = 'true', false) AS incentive,
+       coalesce(json_extract_string(properties, '$.soft') = 'true', false) AS soft,
        CASE WHEN door IN ('list', 'operator') THEN coalesce(json_extract_string(properties, '$.retracts'), '') ELSE ''
        END AS retracts,
        CASE WHEN type = 'identify' OR name = '{names.FORM_SUBMITTED}' THEN coalesce(traits, '') ELSE '' END AS traits
@@ -88,13 +93,14 @@ SELECT id, kind, person, coalesce(anchor, '') AS anchor, loop, coalesce(version,
        coalesce(gate, '') AS gate, coalesce(campaign, '') AS campaign, coalesce(from_stage, '') AS from_stage,
        coalesce(to_stage, '') AS to_stage, coalesce(outcome, '') AS outcome, coalesce(hold_kind, '') AS hold_kind,
        coalesce(reason, '') AS reason, coalesce(arm, '') AS arm, CAST(left("at", 23) AS TIMESTAMP) AS decided_at,
-       coalesce(run, '') AS run
+       coalesce(run, '') AS run, coalesce(detail, '') AS detail
 FROM lines
 """
 
 _TABLES = {
     "asked": "loop VARCHAR, currency VARCHAR, home_site VARCHAR, as_of TIMESTAMP, starts_at TIMESTAMP, "
-             "until TIMESTAMP, lookback_starts_at TIMESTAMP, first_day VARCHAR, last_day VARCHAR",
+             "until TIMESTAMP, lookback_starts_at TIMESTAMP, first_day VARCHAR, last_day VARCHAR, "
+             "a_year_ago TIMESTAMP, former_as_of TIMESTAMP, former_until TIMESTAMP, former_day VARCHAR",
     "sites_asked": "site VARCHAR",
     "days": "day DATE, week DATE, starts_at TIMESTAMP, ends_at TIMESTAMP",
     "campaigns_asked": "campaign VARCHAR",
@@ -103,6 +109,8 @@ _TABLES = {
     "form_campaigns": "site VARCHAR, form VARCHAR, campaign VARCHAR",
     "touch_names": "name VARCHAR, kind VARCHAR",
     "passive_names": "name VARCHAR",
+    "contact_doors": "door VARCHAR",
+    "beside_the_path": "stage VARCHAR",
     "judged": "id VARCHAR, grade VARCHAR",
     "person_map": "node VARCHAR, since TIMESTAMP, until TIMESTAMP, person VARCHAR",
     "shared_names": "node VARCHAR, since TIMESTAMP, until TIMESTAMP, person VARCHAR",
@@ -159,21 +167,25 @@ def engine(*, memory: str, spill: Path, threads: int = 2) -> Iterator[duckdb.Duc
 
 
 def gather(
-    connection: duckdb.DuckDBPyConnection, folder: Path, loop: Loop, sites: Mapping[str, Site], as_of: datetime
+    connection: duckdb.DuckDBPyConnection, folder: Path, loop: Loop, sites: Mapping[str, Site], as_of: datetime,
+    former: datetime | None = None,
 ) -> f.Facts:
     """Everything a report of the loop is made of, from the lake's files under a folder.
 
-    Shapes: the folder holds `events/`, `decisions/` and `failed/` as the lake does; each may be missing.
+    Shapes: the folder holds `events/`, `decisions/` and `failed/` as the lake does; each may be missing. `former` is
+    the moment of the report before this one.
     """
     with TemporaryDirectory() as between:
-        return _gathered(_Lake(connection, Path(between)), folder, loop, sites, as_of)
+        return _gathered(_Lake(connection, Path(between)), folder, loop, sites, as_of, former)
 
 
-def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], as_of: datetime) -> f.Facts:
+def _gathered(
+    lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], as_of: datetime, former: datetime | None
+) -> f.Facts:
     edge = bounds(loop, as_of)
     of_loop = [sites[name] for name in loop.sites if name in sites]
     lake.load(folder)
-    lake.hand_over(loop, of_loop, edge)
+    lake.hand_over(loop, of_loop, edge, former)
 
     lake.keep("distinct_events", "distinct_events")
     lake.fill("judged", [(id_, told.grade.value) for id_, told in behaviour(
@@ -216,12 +228,13 @@ def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], 
     fit = fits(lake.ask("attributes"), of_loop)
     ((broken, paths),) = lake.ask("broken_paths")
     ((known, in_loop, _),) = lake.ask("people_counts")
+    hunters = {person for (person,) in lake.ask("prize_hunters")}
     return f.Facts(
         users=f.Users(*lake.ask("unique_users")[0]),
         weeks=tuple(f.Week(*row) for row in lake.ask("weekly_users")),
         first_days=tuple(f.FirstDay(day, week, people, int(b7), int(b30))
                          for day, week, people, b7, b30 in lake.ask("returning_people")),
-        new_persons=tuple(f.NewPerson(person, _utc(at), day, week, fit.get(person, 0), bool(back))
+        new_persons=tuple(f.NewPerson(person, _utc(at), day, week, fit.get(person, 0), bool(back), person in hunters)
                           for person, at, day, week, back in new),
         touches=touches((Meeting(person, id_, _utc(at), kind, campaign, channel, source)
                          for person, id_, at, kind, campaign, channel, source in lake.ask("touchpoints")), loop),
@@ -243,6 +256,14 @@ def _gathered(lake: _Lake, folder: Path, loop: Loop, sites: Mapping[str, Site], 
             for site, day, name, stage, source, medium, campaign, entered, advanced, held, excluded, revenue, currency
             in lake.ask("funnel_daily")
         ),
+        stays=tuple(f.StageStay(*row) for row in lake.ask("stage_stays")),
+        cohorts=tuple(f.CohortWeek(*row) for row in lake.ask("cohort_weeks")),
+        campaign_people=tuple(f.CampaignPeople(*row) for row in lake.ask("campaign_people")),
+        list_count=f.ListCount(*lake.ask("list_health")[0]),
+        received_since=tuple(
+            f.ReceivedSince(name, currency, facts, int(amount or 0))
+            for name, currency, facts, amount in (lake.ask("received_since") if former else ())
+        ),
     )
 
 
@@ -262,14 +283,17 @@ class _Lake:
             self._connection.execute(f"CREATE OR REPLACE TEMP VIEW lines AS {_lines(files, columns)}")
             self._connection.execute(statement)
 
-    def hand_over(self, loop: Loop, sites: Sequence[Site], edge: Bounds) -> None:
+    def hand_over(self, loop: Loop, sites: Sequence[Site], edge: Bounds, former: datetime | None) -> None:
         """Write down what is asked about."""
         for table, columns in _TABLES.items():
             self._connection.execute(f"CREATE TABLE {table} ({columns})")
         zone = ZoneInfo(loop.time_zone)
+        # What the former report showed of the day that it was made on was not yet the whole of it.
+        shown = former.astimezone(zone).date() if former else edge.first_day
         self.fill("asked", [(
             loop.loop, loop.currency, loop.sites[0], _naive(edge.as_of), _naive(edge.starts_at), _naive(edge.until),
-            _naive(edge.starts_at - LOOKBACK), f"{edge.first_day}", f"{edge.last_day}",
+            _naive(edge.starts_at - LOOKBACK), f"{edge.first_day}", f"{edge.last_day}", _naive(edge.as_of - A_YEAR),
+            _naive(former), _naive(_midnight(shown, zone)), f"{shown}",
         )])
         self.fill("sites_asked", [(name,) for name in loop.sites])
         # Days run on past the period, so that a return after its end is seen.
@@ -287,6 +311,8 @@ class _Lake:
                                      for name, form in site.forms.items() if form.campaign])
         self.fill("touch_names", sorted(MEETINGS.items()))
         self.fill("passive_names", [(name,) for name in PASSIVE])
+        self.fill("contact_doors", [(str(door),) for door in sorted(CONTACTS)])
+        self.fill("beside_the_path", [(stage,) for stage in BESIDE_THE_PATH])
 
     def fill(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         """Put rows into a table of ours, through a file of JSON lines: by far the quickest way in for many rows."""

@@ -2,21 +2,28 @@
 
 The tree, in the bucket of the reports; SITE is the first site that the loop names:
 
-    reports/site=SITE/loop=LOOP/dt=DAY/{index.html,index.ja.html,summary.json,human/*.csv}
+    reports/site=SITE/loop=LOOP/version=V/{human/*.csv,index.ja.html,index.html,summary.json}
+    reports/site=SITE/loop=LOOP/dt=DAY/{summary.json,index.ja.html,index.html}
     reports/site=SITE/loop=LOOP/latest/{summary.json,index.ja.html,index.html}
+    schemas/loop-report.schema.json
     curated/funnel_daily/site=S/dt=DAY/LOOP.part-0.parquet
     curated_csv/funnel_daily/site=S/LOOP.part-YEAR.csv
     manifests/quicksight/funnel_daily.json
 
-Several loops share a site, so the loop stands in the path of its report and in the names of its files. Order of
-writing: data, summary, manifest, `latest/` last. Names are fixed and nothing in the files depends on the clock or the
-machine: the same lake as of the same moment gives the same bytes, and a second run overwrites the first.
+Several loops share a site, so the loop stands in the path of its report and in the names of its files. A version is
+named after the moment of its report and what it says, and stays as it was written; `dt=DAY/` and `latest/` are copies
+of the newest one's pages, whose links lead to that version alone. So whenever the writing stops, whatever a reader
+opens is of one report, the old one or the new one. Order of writing: data, version with its summary last, day,
+manifest, `latest/` last. Nothing in the files depends on the clock or the machine: the same lake as of the same moment
+after the same former report gives the same bytes, and a second run overwrites the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,14 +31,16 @@ from typing import Protocol
 
 import duckdb
 
+from closedloop.events.times import parse
 from closedloop.lake import layout
 from closedloop.lake.queries import engine, gather
 from closedloop.loops.definition import Loop
 from closedloop.reports.credit import credits_of
 from closedloop.reports.facts import FunnelRow
-from closedloop.reports.metrics import SUMMARY, Report, measure
+from closedloop.reports.metrics import SCHEMA, SUMMARY, Report, measure
 from closedloop.reports.page import FILE_NAMES, csv_name, page
 from closedloop.reports.reconcile import reconciled
+from closedloop.reports.restatement import changes
 from closedloop.reports.tables import funnel_csv, human_csv, quicksight_manifest, tables
 from closedloop.reports.words import Language, Words
 from closedloop.sites.definition import Site
@@ -63,32 +72,39 @@ class File:
 
 def build(
     loop: Loop, sites: Mapping[str, Site], lake_folder: Path, as_of: datetime, publish: Publish, *, bucket: str,
-    memory: str = MEMORY,
+    former: Report | None = None, erased: Sequence[datetime] = (), newest: bool = True, memory: str = MEMORY,
 ) -> Report:
     """Report on one loop as of one moment, from the lake's files, and publish it.
 
-    Shapes: `sites` are all that the caller knows, the loop's among them; the manifest names them all.
+    Shapes: `sites` are all that the caller knows, the loop's among them; the manifest names them all. `former` is the
+    report before this one, `erased` when people were erased, and `newest` says that none of a later moment is there.
     Errors: NotReconciled, and then nothing is published.
     """
-    report, files = prepared(loop, sites, lake_folder, as_of, bucket=bucket, memory=memory)
+    report, files = prepared(loop, sites, lake_folder, as_of, bucket=bucket, former=former, erased=erased,
+                             newest=newest, memory=memory)
     for file in files:
         publish(file.key, file.body, file.content_type)
     return report
 
 
 def prepared(
-    loop: Loop, sites: Mapping[str, Site], lake_folder: Path, as_of: datetime, *, bucket: str, memory: str = MEMORY
+    loop: Loop, sites: Mapping[str, Site], lake_folder: Path, as_of: datetime, *, bucket: str,
+    former: Report | None = None, erased: Sequence[datetime] = (), newest: bool = True, memory: str = MEMORY,
 ) -> tuple[Report, list[File]]:
     """A report and its files in the order in which they are written.
 
     Errors: NotReconciled.
     """
     with TemporaryDirectory() as spill, engine(memory=memory, spill=Path(spill)) as connection:
-        facts = gather(connection, lake_folder, loop, sites, as_of)
+        facts = gather(connection, lake_folder, loop, sites, as_of, parse(former.as_of) if former else None)
         credits = credits_of(loop, facts, as_of)
         report = reconciled(measure(loop, facts, as_of, credits), facts, credits)
-        data = list(_data(connection, report, facts.funnel, Path(spill)))
-    return report, [*data, *_report(report, loop.sites[0], list(_manifest(sites, bucket)))]
+        if former is not None:
+            report = replace(report, changes=changes(former, report, facts.received_since, erased))
+        report = replace(report, version=_version(report))
+        # The tables for machines go forward alone: a report of an earlier moment is a version and no more.
+        data = list(_data(connection, report, facts.funnel, Path(spill))) if newest else []
+    return report, [*data, *_report(report, loop.sites[0], list(_manifest(sites, bucket)), newest=newest)]
 
 
 def _data(
@@ -124,9 +140,15 @@ def _parquet(
     return target.read_bytes()
 
 
-def _report(report: Report, site: str, manifest: Iterable[File]) -> Iterator[File]:
-    """The report of the day, then the manifest, then what `latest/` shows."""
-    folder, latest = layout.report_folder(site, report.loop, report.day), layout.latest_report(site, report.loop)
+def _version(report: Report) -> str:
+    """The name of a report: its moment, so that names stand in order, and what it says, so that no two share one."""
+    moment = "".join(sign for sign in report.as_of if sign.isalnum())
+    return f"{moment}-{hashlib.sha256(summary(report)).hexdigest()[:8]}"
+
+
+def _report(report: Report, site: str, manifest: Iterable[File], *, newest: bool) -> Iterator[File]:
+    """The version; of the newest also the report of the day, the manifest, and then what `latest/` shows."""
+    folder = layout.report_version(site, report.loop, report.version)
     for language in Language:
         words = Words(language)
         for table in tables(report, words).values():
@@ -135,15 +157,33 @@ def _report(report: Report, site: str, manifest: Iterable[File]) -> Iterator[Fil
     for name, body in pages.items():
         yield File(folder + name, body, HTML)
     yield File(folder + "summary.json", summary(report), JSON)
-    yield from manifest
-    yield File(latest + "summary.json", summary(report), JSON)
-    for name, body in pages.items():
-        yield File(latest + name, body, HTML)
+    if not newest:
+        return
+    for copy, before in (
+        (layout.report_folder(site, report.loop, report.day), ()),
+        (layout.latest_report(site, report.loop), (*manifest, File(layout.report_schema(), schema(), JSON))),
+    ):
+        yield from before
+        yield File(copy + "summary.json", summary(report), JSON)
+        for name, body in pages.items():
+            yield File(copy + name, body, HTML)
 
 
 def summary(report: Report) -> bytes:
-    """A report for machines; its shape is the dataclass Report, its schema `SUMMARY.json_schema()`."""
+    """A report for machines, in the shape that `schema` tells."""
     return SUMMARY.dump_json(report, indent=1) + b"\n"
+
+
+def schema() -> bytes:
+    """What stands in a report for machines, as JSON Schema."""
+    told = {"$schema": "https://json-schema.org/draft/2020-12/schema",
+            "title": f"Closed Loop report, schema {SCHEMA}", **SUMMARY.json_schema(mode="serialization")}
+    return json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def read_summary(body: bytes) -> Report | None:
+    """A report again from its summary; nothing where it was written in another shape than today's."""
+    return SUMMARY.validate_json(body) if json.loads(body).get("schema") == SCHEMA else None
 
 
 def _manifest(sites: Mapping[str, Site], bucket: str) -> Iterator[File]:

@@ -21,6 +21,7 @@ WIDTH = 440
 SCALED = 1.12
 INK, MUTED, GRID = "#1d2733", "#5b6875", "#e4e8ed"
 ACCENT, SECOND, THIRD, PALE = "#0b6e69", "#d9822b", "#5661b3", "#b9d8d6"
+LINES = [ACCENT, SECOND, THIRD, "#b23a48", "#5b6875", "#8a6d3b", "#3a7ca5"]
 FONT = "system-ui, 'Hiragino Sans', 'Noto Sans JP', 'Yu Gothic UI', sans-serif"
 CONFIG: Spec = {
     "font": FONT,
@@ -78,8 +79,10 @@ def charts(report: Report, words: Words) -> Mapping[str, str]:
     made = {name: spec for name, spec in (
         *((f"pace-{number}", _pace(report, number, words)) for number in range(len(report.objectives))),
         ("stages", _stages(report, words)),
+        ("velocity", _velocity(report, words)),
         ("weeks", _weeks(report, words)),
         ("repeat", _repeat(report, words)),
+        ("cohorts", _cohorts(report, words)),
         ("credit", _credit(report, words)),
         ("lift", _lift(report, words)),
     ) if spec is not None}
@@ -190,6 +193,54 @@ def _repeat(report: Report, words: Words) -> Spec | None:
             "y": {"field": "share", "type": "quantitative", "title": None,
                   "axis": {"format": ".0%", "tickCount": 5}, "scale": {"zero": True}},
         },
+    )
+
+
+def _velocity(report: Report, words: Words) -> Spec | None:
+    names = [words.stage(one.stage) for one in report.velocity if one.curve]
+    if not names:
+        return None
+    values = [
+        {"stage": words.stage(one.stage), "day": day, "share": share}
+        for one in report.velocity if one.curve for day, share in ((0.0, 0.0), *one.curve)
+    ]
+    return _spec(
+        220, data={"values": values}, mark={"type": "line", "interpolate": "step-after", "strokeWidth": 2.5},
+        encoding={
+            "x": {"field": "day", "type": "quantitative", "title": words.get("days_at_stage"),
+                  "axis": {"grid": False, "tickCount": 6}},
+            "y": {"field": "share", "type": "quantitative", "title": None,
+                  "axis": {"format": ".0%", "tickCount": 5}, "scale": {"domain": [0, 1]}},
+            "color": {"field": "stage", "type": "nominal", "sort": names,
+                      "legend": {"symbolType": "stroke", "columns": 3},
+                      "scale": {"domain": names, "range": LINES[:len(names)] or LINES}},
+        },
+    )
+
+
+def _cohorts(report: Report, words: Words) -> Spec | None:
+    values = [
+        {"week": f"{cohort.week}"[5:].replace("-", "/"), "after": after, "share": people / cohort.people}
+        for cohort in report.cohorts if cohort.people for after, people in enumerate(cohort.active, 1)
+    ]
+    if not values:
+        return None
+    weeks = list(dict.fromkeys(str(value["week"]) for value in values))
+    return _spec(
+        {"step": 18}, data={"values": values},
+        encoding={
+            "x": {"field": "after", "type": "ordinal", "title": words.get("weeks_after"),
+                  "axis": {"labelAngle": 0, "grid": False}},
+            "y": {"field": "week", "type": "ordinal", "sort": weeks, "title": words.get("week_first_seen"),
+                  "axis": {"grid": False}},
+        },
+        layer=[
+            {"mark": {"type": "rect", "stroke": "white"},
+             "encoding": {"color": {"field": "share", "type": "quantitative", "legend": None,
+                                    "scale": {"domainMin": 0, "range": ["#eef4f4", ACCENT]}}}},
+            {"mark": {"type": "text", "fontSize": 10, "color": INK},
+             "encoding": {"text": {"field": "share", "type": "quantitative", "format": ".0%"}}},
+        ],
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 
 from closedloop.attribution.journeys import Touch
@@ -45,6 +45,7 @@ class NewPerson:
     """Somebody who became known in the period.
 
     Units: `fit` is 0 to 100.
+    Shapes: `prize_only` says that they took a prize and did nothing else (see profiles/kinds.py).
     """
 
     person: str
@@ -53,6 +54,7 @@ class NewPerson:
     week: date
     fit: int
     back_30: bool
+    prize_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +159,59 @@ class FunnelRow:
 
 
 @dataclass(frozen=True, slots=True)
+class StageStay:
+    """People who were at one stage equally long.
+
+    Shapes: `end` is moved (on along the path), lost (beside it) or still (there).
+    """
+
+    stage: str
+    end: str
+    hours: int
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class CohortWeek:
+    """Of the people first seen in one week, those active so many weeks after it."""
+
+    week: date
+    after: int
+    people: int
+
+
+@dataclass(frozen=True, slots=True)
+class CampaignPeople:
+    """Who met one campaign of the loop in the period, and how many of them were known before."""
+
+    campaign: str
+    people: int
+    known: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListCount:
+    """The addresses of the customer list, each under the first word that holds of it, in this order."""
+
+    addresses: int = 0
+    bounced: int = 0
+    complained: int = 0
+    stopped: int = 0
+    gone_quiet: int = 0
+    alive: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedSince:
+    """Facts received since the former report that speak of days which it had already shown, by name and currency."""
+
+    name: str
+    currency: str
+    facts: int
+    amount_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that a report is made of.
 
@@ -182,3 +237,8 @@ class Facts:
     actions: tuple[ActionCount, ...]
     quality: Quality
     funnel: tuple[FunnelRow, ...]
+    stays: tuple[StageStay, ...] = ()
+    cohorts: tuple[CohortWeek, ...] = ()
+    campaign_people: tuple[CampaignPeople, ...] = ()
+    list_count: ListCount = field(default_factory=ListCount)
+    received_since: tuple[ReceivedSince, ...] = ()

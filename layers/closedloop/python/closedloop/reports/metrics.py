@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from fractions import Fraction
 
@@ -17,10 +17,14 @@ from closedloop.events.times import iso
 from closedloop.loops.definition import BESIDE_THE_PATH, Loop, Metric, Objective
 from closedloop.loops.experiments import experiments_of
 from closedloop.reports import statistics
+from closedloop.reports.campaign_quality import CampaignQuality, campaign_quality
+from closedloop.reports.cohorts import Cohort, cohorts
 from closedloop.reports.credit import Credits, paid_back_on
 from closedloop.reports.deals import Deal
-from closedloop.reports.facts import ArmCount, Facts, NewPerson, Quality
+from closedloop.reports.facts import ArmCount, Facts, ListCount, NewPerson, Quality
+from closedloop.reports.restatement import Changes
 from closedloop.reports.statistics import Interval
+from closedloop.reports.velocity import PipelineVelocity, StageVelocity, pipeline_velocity, stage_velocity
 from closedloop.reports.window import Window, own_currency, window
 from closedloop.sites.definition import version_of
 
@@ -263,6 +267,17 @@ class DataQuality:
 
 
 @dataclass(frozen=True, slots=True)
+class DayFigures:
+    """One day of the period, in the loop's time zone; money in minor units of its currency, booked when it was won."""
+
+    day: date
+    new_persons: int
+    deals_opened: int
+    deals_won: int
+    revenue_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Check:
     """One invariant: what must hold, what was found on either side, and whether it holds."""
 
@@ -275,7 +290,11 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What one loop achieved as of one moment."""
+    """What one loop achieved as of one moment.
+
+    Shapes: `version` names it among the loop's reports; `changes` is what it says differently of days that the report
+    before it had shown, None for the first one.
+    """
 
     schema: int
     loop: str
@@ -302,6 +321,14 @@ class Report:
     reconciles: bool
     checks: tuple[Check, ...]
     models: tuple[ModelFigures, ...] = ()
+    velocity: tuple[StageVelocity, ...] = ()
+    pipeline: PipelineVelocity | None = None
+    cohorts: tuple[Cohort, ...] = ()
+    campaign_quality: tuple[CampaignQuality, ...] = ()
+    addresses: ListCount = field(default_factory=ListCount)
+    days: tuple[DayFigures, ...] = ()
+    version: str = ""
+    changes: Changes | None = None
 
 
 SUMMARY = TypeAdapter(Report)
@@ -310,6 +337,8 @@ SUMMARY = TypeAdapter(Report)
 def measure(loop: Loop, facts: Facts, as_of: datetime, credits: Credits) -> Report:
     """All figures of a report; its checks are still to be made (see reconcile.py)."""
     seen = window(loop, as_of)
+    campaigns = _campaigns(loop, facts, seen, credits)
+    brought = _brought(facts)
     return Report(
         schema=SCHEMA, loop=loop.loop, loop_version=version_of(loop), strategy=loop.strategy, sites=loop.sites,
         as_of=iso(as_of), day=seen.today, time_zone=loop.time_zone, starts=loop.period.start, ends=loop.period.end,
@@ -317,12 +346,19 @@ def measure(loop: Loop, facts: Facts, as_of: datetime, credits: Credits) -> Repo
         objectives=tuple(_attainment(objective, loop, facts, seen) for objective in loop.objectives),
         stages=_stages(loop, facts), gates=_gates(loop, facts), people=_people(loop, facts, seen),
         weeks=_weeks(facts, seen), money=_money(loop, facts, seen), foreign=_foreign(loop, facts, seen),
-        campaigns=_campaigns(loop, facts, seen, credits),
+        campaigns=campaigns,
         experiments=tuple(
             _experiment(arms, loop, ended=seen.today > loop.period.end) for arms in facts.arms
         ),
         mails=_mails(loop, facts), quality=_quality(facts.quality), reconciles=False, checks=(),
         models=tuple(_model(model, by_channel, credits) for model, by_channel in credits.by_rule.items()),
+        velocity=stage_velocity(loop, facts.stays), pipeline=pipeline_velocity(loop, facts.deals, seen, as_of),
+        cohorts=cohorts(facts.cohorts, seen),
+        campaign_quality=campaign_quality(
+            brought, {name: _mature(mine, seen) for name, mine in brought.items()}, facts.campaign_people,
+            [one.campaign for one in campaigns if one.of_loop or one.campaign in brought], wanted_fit(loop),
+        ),
+        addresses=facts.list_count, days=_days(loop, facts, seen),
     )
 
 
@@ -505,11 +541,10 @@ def _foreign(loop: Loop, facts: Facts, seen: Window) -> tuple[Foreign, ...]:
 
 def _campaigns(loop: Loop, facts: Facts, seen: Window, credits: Credits) -> tuple[CampaignFigures, ...]:
     fit = wanted_fit(loop)
-    brought: dict[str, list[NewPerson]] = {}
+    brought = _brought(facts)
     reached: dict[str, int] = {}
     for new in facts.new_persons:
         met = [touch for touch in facts.touches.get(new.person, ()) if _led_to(touch, new.named_at)]
-        brought.setdefault(met[-1].channel if met else NONE, []).append(new)
         for channel in {touch.channel for touch in met} or {NONE}:
             reached[channel] = reached.get(channel, 0) + 1
     costs = campaign_costs(loop, facts, seen)
@@ -521,8 +556,7 @@ def _campaigns(loop: Loop, facts: Facts, seen: Window, credits: Credits) -> tupl
     for name in [*of_loop, *others, *last]:
         campaign = of_loop.get(name)
         mine = brought.get(name, [])
-        # Nobody is called a prize hunter before they had thirty days to come back.
-        mature = [new for new in mine if new.day + MATURE_30 <= seen.today]
+        mature = _mature(mine, seen)
         cost, stated = costs.get(name, (None, False))
         met_count = reached.get(name, 0)
         linear = credits.by_rule["linear"].get(name)
@@ -541,6 +575,37 @@ def _campaigns(loop: Loop, facts: Facts, seen: Window, credits: Credits) -> tupl
             paid_back_on=paid_back_on(credits.journeys, name, cost, seen) if cost else None,
         ))
     return tuple(figures)
+
+
+def _brought(facts: Facts) -> dict[str, list[NewPerson]]:
+    """The new persons by the campaign or channel that they met last before they became known."""
+    brought: dict[str, list[NewPerson]] = {}
+    for new in facts.new_persons:
+        met = [touch for touch in facts.touches.get(new.person, ()) if _led_to(touch, new.named_at)]
+        brought.setdefault(met[-1].channel if met else NONE, []).append(new)
+    return brought
+
+
+def _mature(new_persons: Iterable[NewPerson], seen: Window) -> list[NewPerson]:
+    """Those who had thirty days to come back: nobody is called a prize hunter before."""
+    return [new for new in new_persons if new.day + MATURE_30 <= seen.today]
+
+
+def _days(loop: Loop, facts: Facts, seen: Window) -> tuple[DayFigures, ...]:
+    found: dict[date, list[int]] = {}
+    for new in facts.new_persons:
+        found.setdefault(new.day, [0] * 4)[0] += 1
+    for deal in facts.deals:
+        if seen.holds(deal.opened_at):
+            found.setdefault(seen.day(deal.opened_at), [0] * 4)[1] += 1
+        if deal.won_at is not None and seen.holds(deal.won_at) and own_currency(deal, loop):
+            of_day = found.setdefault(seen.day(deal.won_at), [0] * 4)
+            of_day[2] += 1
+            of_day[3] += deal.revenue_minor
+    whole = range(max(0, (seen.last - seen.first).days + 1))
+    return tuple(
+        DayFigures(day, *found.get(day, [0] * 4)) for day in (seen.first + timedelta(days=number) for number in whole)
+    )
 
 
 def _led_to(touch: Touch, named_at: datetime) -> bool:

@@ -43,9 +43,11 @@ def page(report: Report, language: Language) -> str:
     return _template().render(
         r=report, w=words, charts=drawn, tables=tables(report, words), style=style,
         shown=lambda cell, kind: shown_cell(cell, kind, report.money.currency, words),
-        csv=lambda table: f"../dt={report.day:%Y-%m-%d}/{csv_name(table, language)}",
-        other_file=FILE_NAMES[words.other], days=days,
+        # Everything that a page leads to is of its own version, so a reader never meets two reports at once.
+        csv=lambda table: f"../version={report.version}/{csv_name(table, language)}",
+        version_file=lambda version: f"../version={version}/{FILE_NAMES[language]}",
+        other_file=f"../version={report.version}/{FILE_NAMES[words.other]}", days=days,
         day_number=max(0, min(days, (report.day - report.starts).days + 1)),
-        as_of=f"{report.as_of[:10]} {report.as_of[11:16]} UTC",
+        as_of=words.moment(report.as_of),
         top=max((stage.now for stage in report.stages), default=0) or 1,
     )

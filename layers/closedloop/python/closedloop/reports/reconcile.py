@@ -40,6 +40,24 @@ def _checks(report: Report, facts: Facts, credits: Credits) -> Iterator[Check]:
     yield _check("persons_cover_new", people.persons_known, "≥", people.new_persons)
     yield _check("new_cover_fit", people.new_persons, "≥", people.new_with_fit)
     yield _check("campaigns_brought_all_new", sum(c.brought for c in report.campaigns), "=", people.new_persons)
+    yield _check("days_are_new", sum(day.new_persons for day in report.days), "=", people.new_persons)
+    yield _check("days_are_deals", sum(day.deals_won for day in report.days), "=", money.deals_won)
+    yield _check("days_are_revenue", sum(day.revenue_minor for day in report.days), "=", money.revenue_minor)
+    first_seen = sum(week.first_seen for week in report.weeks)
+    yield _check("cohorts_are_first_seen", sum(cohort.people for cohort in report.cohorts), "=", first_seen)
+    quality_brought = sum(one.brought for one in report.campaign_quality)
+    yield _check("quality_covers_new", quality_brought, "=", people.new_persons)
+    for one in report.campaign_quality:
+        if one.met is not None and one.known is not None:
+            yield _check(f"met_covers_known:{one.campaign}", one.met, "≥", one.known)
+    listed = report.addresses
+    words = listed.bounced + listed.complained + listed.stopped + listed.gone_quiet + listed.alive
+    yield _check("addresses_sum", listed.addresses, "=", words)
+    entries = {stage.stage: stage for stage in report.stages}
+    for pace in report.velocity:
+        entered, now = (entries[pace.stage].entered, entries[pace.stage].now)
+        yield _check(f"stays_are_entries:{pace.stage}", pace.moved + pace.lost + pace.still, "=", entered)
+        yield _check(f"still_is_now:{pace.stage}", pace.still, "=", now)
     yield _check("paths_whole", facts.broken_paths, "=", 0)
     for stage in report.stages:
         yield _check(f"stage_balance:{stage.stage}", stage.entered - stage.left, "=", stage.now)

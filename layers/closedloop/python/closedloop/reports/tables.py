@@ -11,7 +11,7 @@ from datetime import date
 
 from closedloop.reports.facts import FunnelRow
 from closedloop.reports.metrics import ModelFigures, Report, Share
-from closedloop.reports.statistics import Interval
+from closedloop.reports.statistics import Interval, share
 from closedloop.reports.words import DASH, Words
 from closedloop.sites.words import harmless
 
@@ -31,7 +31,7 @@ Cell = str | int | float | date | Interval | Figure | None
 class Column:
     """One column: the key of its words and how its cells are written.
 
-    Shapes: `kind` is text, count, number, money, share, points, interval, signed_interval, p, day, or
+    Shapes: `kind` is text, count, number, days, money, share, points, interval, signed_interval, p, day, or
     figure, whose cells say so themselves.
     """
 
@@ -72,6 +72,14 @@ def tables(report: Report, words: Words) -> Mapping[str, Table]:
                 *((g.gate, words.get("held"), words.either(f"hold:{b.why}", b.why), b.people) for b in g.holds),
                 *((g.gate, words.get("excluded"), words.either(f"hold:{b.why}", b.why), b.people)
                   for b in g.exclusions)))),
+        Table("velocity", _columns(
+            "stage", "entered/count", "moved_on/count", "left_path/count", "still_there/count", "median_days/days",
+            "median_from/days", "median_to/days", "moved_30/share", "lost_30/share", "still_30/share",
+            "still_30_interval/interval"), tuple(
+            (words.stage(v.stage), v.entered, v.moved, v.lost, v.still, v.median_days, v.median_low_days,
+             v.median_high_days, v.moved_30, v.lost_30, v.still_30, v.still_30_interval) for v in report.velocity)),
+        _pipeline(report, words),
+        _cohorts(report),
         Table("weeks", _columns("week/day", "unique_users/count", "new_persons/count", "first_seen/count",
                                 "back_30/share"), tuple(
             (w.week, w.unique_users, w.new_persons, w.first_seen, w.back_30) for w in report.weeks)),
@@ -82,6 +90,13 @@ def tables(report: Report, words: Words) -> Mapping[str, Table]:
              c.reached, c.brought, c.brought_with_fit, c.cost_per_new_person_minor, c.never_back,
              c.cost_per_deal_minor, c.revenue_per_cost, c.paid_back_on)
             for c in report.campaigns)),
+        Table("campaign_quality", _columns(
+            "campaign", "met/count", "known_before/count", "brought/count", "fit_share/share", "mature/count",
+            "back_share/share", "interval/interval", "others_share/share", "firework/number", "lasts",
+            "prize_hunters/count", "prize_share/share", "no_return/share"), tuple(
+            (words.channel(q.campaign), q.met, q.known, q.brought, q.fit_share, q.mature, q.back_share,
+             q.back_interval, q.others_share, q.firework, words.get(f"lasts:{q.answer}") if q.answer else "",
+             q.prize_hunters if q.mature else None, q.prize_share, q.no_return) for q in report.campaign_quality)),
         Table("credit", _columns("campaign", "deals_first/number", "deals_last/number", "deals_linear/number",
                                  "revenue_first/money", "revenue_last/money", "revenue_linear/money"), tuple(
             (words.channel(c.campaign), c.first.deals, c.last.deals, c.linear.deals, c.first.revenue_minor,
@@ -98,7 +113,9 @@ def tables(report: Report, words: Words) -> Mapping[str, Table]:
             "bounced", "complained", "unsubscribed"))), tuple(
             (m.campaign, m.asked_for, m.sent, m.failed, m.unknown, m.pending, m.delivered, m.opened,
              m.opened_by_machine, m.clicked, m.bounced, m.complained, m.unsubscribed) for m in report.mails)),
+        _addresses(report, words),
         _quality(report, words),
+        *_changes(report, words),
         Table("checks", _columns("check", "left_side/count", "relation", "right_side/count", "holds"), tuple(
             (words.check(c.name), c.left, c.relation, c.right, words.get("yes" if c.holds else "no"))
             for c in report.checks)),
@@ -161,6 +178,51 @@ def _key_figures(report: Report, words: Words) -> Table:
     return Table("figures", _columns("metric", "value/figure", "unit", "definition"), tuple(rows))
 
 
+def _pipeline(report: Report, words: Words) -> Table:
+    pipeline, currency = report.pipeline, report.money.currency
+    told = () if pipeline is None else (
+        ("deals_open", Figure(pipeline.open, "count"), words.get("deals_unit")),
+        ("win_rate", Figure(pipeline.win_rate, "share"), words.get("percent_unit")),
+        ("mean_value", Figure(pipeline.mean_value_minor, "money"), currency),
+        ("cycle_days", Figure(pipeline.cycle_days, "days"), words.get("days_unit")),
+        ("pipeline", Figure(pipeline.per_day_minor, "money"), words.get("per_day_unit", currency=currency)),
+    )
+    return Table("pipeline", _columns("metric", "value/figure", "unit", "definition"), tuple(
+        (words.get(key), figure, unit, words.get(f"define:{key}")) for key, figure, unit in told))
+
+
+def _cohorts(report: Report) -> Table:
+    most = max((len(cohort.active) for cohort in report.cohorts), default=0)
+    return Table("cohorts", _columns("week/day", "first_seen/count", *(f"after_{n}/share" for n in range(1, most + 1))),
+                 tuple(
+        (c.week, c.people, *(share(people, c.people) for people in c.active), *(None,) * (most - len(c.active)))
+        for c in report.cohorts))
+
+
+def _addresses(report: Report, words: Words) -> Table:
+    listed = report.addresses
+    states = ("bounced", "complained", "stopped", "gone_quiet", "alive")
+    counted = (*((state, int(getattr(listed, state))) for state in states), ("all", listed.addresses))
+    return Table("addresses", _columns("address_state", "value/count", "part/share", "definition"), tuple(
+        (words.get(f"list:{state}"), count, share(count, listed.addresses), words.get(f"define:list:{state}"))
+        for state, count in counted))
+
+
+def _changes(report: Report, words: Words) -> tuple[Table, Table]:
+    """What is said differently now, and what was received since that may be why."""
+    found = report.changes
+    return (
+        Table("restated", _columns("figure_restated", "before/figure", "now_known/figure", "first_day/day",
+                                   "last_day/day"), () if found is None else tuple(
+            (words.get(r.figure), _worth(r.before, r.figure == "revenue_minor"),
+             _worth(r.now, r.figure == "revenue_minor"), r.first, r.last) for r in found.restated)),
+        Table("reasons_restated", _columns("received", "facts/count", "sum_named"), () if found is None else tuple(
+            (words.get(f"because:{r.why}"), r.facts,
+             words.money(r.amount_minor, r.currency or report.money.currency) if r.amount_minor else "")
+            for r in found.reasons)),
+    )
+
+
 def _quality(report: Report, words: Words) -> Table:
     quality, unit = report.quality, words.get("events_unit")
     counts = (
@@ -195,6 +257,8 @@ def shown(cell: Cell, kind: str, currency: str, words: Words) -> str:
         return DASH if cell is None else "< 0.001" if cell < 0.001 else f"{cell:.3f}"
     if kind == "number":
         return words.number(cell, 2)
+    if kind == "days":
+        return words.number(cell, 1)
     return words.number(cell)
 
 

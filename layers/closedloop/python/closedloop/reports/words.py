@@ -193,6 +193,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "hold:has not acted yet": ("has not acted yet", "まだ行動がない"),
     "hold:wrong target": ("wrong target", "ターゲット外"),
     "hold:holdout": ("holdout", "ホールドアウト"),
+    "hold:studying": ("studying", "情報収集中"),
+    "hold:missing role": ("missing role", "役割不足"),
+    "hold:no consent": ("no consent", "同意なし"),
+    "hold:too early": ("too early", "時期尚早"),
     "hold:unnamed": ("not named", "理由なし"),
     "weeks": ("People, week by week", "週ごとの人数"),
     "weeks_lead": (
@@ -389,6 +393,173 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "check:funnel_is_revenue": ("The daily table holds all revenue", "日次表の合計 = 売上"),
     "check:stages_cover_funnel": ("Stages cover the daily table", "段階 ≥ 日次表"),
     "check:actions_sum": ("Outcomes sum to the mails due", "結果の合計 = メール対象"),
+    "check:days_are_new": ("Days sum to the new persons", "日別の合計 = 新規個人"),
+    "check:days_are_deals": ("Days sum to the deals won", "日別の合計 = 受注件数"),
+    "check:days_are_revenue": ("Days sum to the revenue", "日別の合計 = 売上"),
+    "check:cohorts_are_first_seen": ("Cohorts sum to the people first seen", "コホートの合計 = 初回の人数"),
+    "check:quality_covers_new": ("Campaign quality covers all new persons", "施策の質の獲得合計 = 新規個人"),
+    "check:met_covers_known": ("People met cover those known before", "接触した人 ≥ うち既知"),
+    "check:addresses_sum": ("Each address stands in one row", "宛先の内訳の合計 = 全宛先"),
+    "check:stays_are_entries": (
+        "Moved on, left and still there make the entries",
+        "進んだ + 離れた + 滞在中 = 入った人",
+    ),
+    "check:still_is_now": ("Those still there are those there now", "滞在中 = 現在"),
+    "velocity": ("Velocity", "速度"),
+    "velocity_lead": (
+        "How long people stay at a stage before they move on. Median: half have moved on within so many days, by "
+        "Kaplan–Meier; whoever is still there counts as waiting, whoever left the path as waiting until then, and the "
+        "95% interval rests on Greenwood's error. After 30 days: the shares that had moved on along the path, had left "
+        "it (lost, taken out or recycled) or were still there, by Aalen–Johansen; they sum to 100%. The mean of those "
+        "who finished is never shown: it forgets those who are still on the way. A dash: fewer than half have moved on, "
+        "or nobody could stay 30 days yet.",
+        "各段階に入ってから次へ進むまでの日数です。中央値はカプラン・マイヤー法で半数が進んだ日数を示し、"
+        "滞在中の人は待機中、経路を離れた人はその時点まで待機として扱います。95%区間はGreenwoodの誤差によります。"
+        "30日後は、先へ進んだ人、経路を離れた人(失注・対象外・再育成)、滞在中の人の割合(Aalen–Johansen法)で、"
+        "合計は100%です。完了者だけの平均は途中の人を無視するため表示しません。「—」は進んだ人が半数未満、または"
+        "30日滞在できる人がまだいないことを示します。",
+    ),
+    "velocity_chart": ("Share moved on, by days at the stage", "段階に入ってからの日数と、次へ進んだ人の割合"),
+    "days_at_stage": ("days at the stage", "段階に入ってからの日数"),
+    "moved_on": ("Moved on", "進んだ"),
+    "left_path": ("Left the path", "離れた"),
+    "still_there": ("Still there", "滞在中"),
+    "median_days": ("Median days", "中央値(日)"),
+    "median_from": ("95% from", "95%下限(日)"),
+    "median_to": ("95% to", "95%上限(日)"),
+    "moved_30": ("Moved on in 30 days", "30日で進んだ"),
+    "lost_30": ("Left in 30 days", "30日で離れた"),
+    "still_30": ("Still there after 30 days", "30日後も滞在"),
+    "still_30_interval": ("95% interval", "95%区間"),
+    "pipeline": ("Pipeline velocity", "パイプライン速度"),
+    "define:pipeline": (
+        "Open deals × share won × mean value won ÷ median days from opened to won.",
+        "進行中の商談数 × 受注率 × 平均受注額 ÷ 発生から受注までの日数の中央値。",
+    ),
+    "deals_open": ("Open deals", "進行中の商談"),
+    "define:deals_open": (
+        "Deals opened in the period, in the loop's currency, neither won nor lost.",
+        "期間中に発生したループの通貨の商談のうち、受注も失注もしていないもの。",
+    ),
+    "win_rate": ("Share won", "受注率"),
+    "define:win_rate": (
+        "Of those deals that are decided, the share won; open ones count as neither.",
+        "決着した商談のうち受注した割合。進行中は含みません。",
+    ),
+    "mean_value": ("Mean value won", "平均受注額"),
+    "define:mean_value": ("Revenue of those deals won, by their number.", "受注した商談の売上÷件数。"),
+    "cycle_days": ("Median days to win", "受注までの日数(中央値)"),
+    "define:cycle_days": (
+        "By Kaplan–Meier from opened to won; open deals count as waiting, lost ones as waiting until then.",
+        "発生から受注までのカプラン・マイヤー中央値。進行中は待機中、失注はその時点まで待機として扱います。",
+    ),
+    "per_day_unit": ("{currency} a day", "{currency}/日"),
+    "days_unit": ("days", "日"),
+    "cohorts": ("Who comes back, week by week", "週別コホートの再訪"),
+    "cohorts_lead": (
+        "Of the people first seen in a week, the share active in each week after it; opened mails do not count. A week "
+        "that is not over is not shown.",
+        "各週に初めて来た人のうち、その後の各週に活動した人の割合です。メール開封は数えません。"
+        "終わっていない週は表示しません。",
+    ),
+    **{f"after_{week}": (f"Week {week}", f"{week}週後") for week in range(1, 13)},
+    "weeks_after": ("weeks after the first", "初回からの週数"),
+    "campaign_quality": ("Whom the campaigns bring", "施策が連れてくる人"),
+    "campaign_quality_lead": (
+        "Met: people and browsers that met the campaign in the period; known before: those of them who had named "
+        "themselves before they met it. Brought: new persons whom it met last, and the share of them with fit. Back: "
+        "of those brought at least 30 days ago, the share active again on another day within 30 days. Firework index: "
+        "1 − that share ÷ the same of all others brought; above 0.5 the effect ends with the campaign, flagged only where "
+        "chance does not explain it (Newcombe, 95%). Prize hunters: took a prize and did nothing else, in at least 30 "
+        "days. No return, drawn: the chance that one more does not come back, drawn to all campaigns' where few are "
+        "known (Beta prior).",
+        "接触は期間中にその施策に触れた人とブラウザ、既知はうち接触前に特定済みの人です。獲得は最後に触れた新規個人と"
+        "適合の割合。再訪は30日以上前に獲得した人のうち30日以内の別の日に再び活動した割合。花火指数は"
+        " 1 −(その割合÷他の施策の同じ割合)で、0.5を超えると効果が施策とともに終わる花火型です(偶然で説明できない"
+        "場合のみ表示、Newcombe 95%)。懸賞目当ては30日以上たっても懸賞応募以外の行動がない人。再訪なし(補正)は、"
+        "人数が少ない施策を全体に寄せた再訪しない確率です(ベータ事前分布)。",
+    ),
+    "met": ("Met", "接触"),
+    "known_before": ("Known before", "うち既知"),
+    "fit_share": ("With fit", "適合の割合"),
+    "mature": ("30 days ago", "30日経過"),
+    "back_share": ("Back", "再訪"),
+    "others_share": ("Others back", "他の再訪"),
+    "firework": ("Firework index", "花火指数"),
+    "lasts": ("It says", "判定"),
+    "lasts:lasting": ("lasting", "持続"),
+    "lasts:firework": ("firework", "花火型"),
+    "lasts:not_enough_evidence": ("not enough evidence", "根拠不足"),
+    "prize_hunters": ("Prize hunters", "懸賞目当て"),
+    "prize_share": ("… share", "割合"),
+    "no_return": ("No return, drawn", "再訪なし(補正)"),
+    "addresses": ("List health", "リストの健全性"),
+    "addresses_lead": (
+        "All addresses of the customer list, each in the first row that holds of it: what can still be reached, and "
+        "what is dead by now.",
+        "顧客リストの全宛先を、上から最初に当てはまる行に1回ずつ数えます。まだ届く宛先と、すでに役に立たない宛先です。",
+    ),
+    "address_state": ("Address", "宛先"),
+    "list:bounced": ("Bounced", "不達"),
+    "define:list:bounced": (
+        "A mail came back for good; full mailboxes and the like do not count.",
+        "恒久的に届かなかった宛先。容量超過などの一時的な不達は数えません。",
+    ),
+    "list:complained": ("Complained", "苦情"),
+    "define:list:complained": ("Called a mail spam.", "迷惑メールとして報告した宛先。"),
+    "list:stopped": ("Stopped", "停止"),
+    "define:list:stopped": (
+        "Unsubscribed, or kept from mails by an operator, and not allowed since.",
+        "配信停止の申し出、または運用者による停止があり、その後許可されていない宛先。",
+    ),
+    "list:gone_quiet": ("Gone quiet", "休眠"),
+    "define:list:gone_quiet": (
+        "Its person did nothing for 365 days, or was never seen to do anything.",
+        "本人が365日間活動していない、または一度も活動がない宛先。",
+    ),
+    "list:alive": ("Alive", "有効"),
+    "define:list:alive": ("None of the above.", "上のいずれにも当てはまらない宛先。"),
+    "list:all": ("All addresses", "全宛先"),
+    "define:list:all": ("Every address that somebody named.", "これまでに知らされたすべての宛先。"),
+    "part": ("Share", "割合"),
+    "no_addresses": ("Nobody has named an address yet.", "宛先はまだありません。"),
+    "changes": ("What changed and why", "訂正内容とその理由"),
+    "changes_lead": (
+        "Figures of days that the report of {before} had shown, as they are known now. That report stays as it was.",
+        "{before}のレポートに記載済みの日の数値を、現在わかっている値で訂正しました。"
+        "以前のレポートはそのまま残ります。",
+    ),
+    "former_report": ("the former report", "以前のレポート"),
+    "changes_none": (
+        "Nothing that the report of {before} had shown has changed.",
+        "{before}のレポートに記載済みの数値に変更はありません。",
+    ),
+    "figure_restated": ("Figure", "数値"),
+    "before": ("As shown", "以前"),
+    "now_known": ("Now", "現在"),
+    "first_day": ("First day", "最初の日"),
+    "last_day": ("Last day", "最後の日"),
+    "deals_opened": ("Deals opened", "商談の発生"),
+    "revenue_minor": ("Revenue", "売上"),
+    "refunded_minor": ("Refunds", "返金"),
+    "cost_minor": ("Cost", "費用"),
+    "received": ("Received since", "その後に届いたもの"),
+    "facts": ("Facts", "件数"),
+    "sum_named": ("Sum named", "記載額"),
+    "because:refund": ("refunds and cancellations", "返金・取消"),
+    "because:late_deal": ("deals told late", "遅れて届いた商談・受注"),
+    "because:late_cost": ("costs told late", "遅れて届いた費用"),
+    "because:merge": ("persons merged", "個人の統合"),
+    "because:split": ("persons split, a merge undone", "統合の取消(個人の分割)"),
+    "because:erasure": ("persons erased", "個人の消去"),
+    "because:retracted": ("rows that a list took back", "リストから取り下げられた行"),
+    "because:late_fact": ("other facts received late", "その他の遅れて届いた事実"),
+    "because:definition": ("the loop was changed", "ループの定義の変更"),
+    "because:unexplained": (
+        "no fact explains it: the sites' rules changed, or facts came late into the lake",
+        "該当する事実なし:サイトの規則の変更、または保管の遅れ",
+    ),
+    "version": ("Report version", "レポートの版"),
     "download": ("CSV", "CSV"),
     "numbers_of": ("The numbers", "数値表"),
     "nothing_yet": ("Nothing to draw yet.", "まだ描画するデータがありません。"),
@@ -469,6 +640,10 @@ class Words:
             return f"{day.year}年{day.month}月{day.day}日"
         return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
 
+    def moment(self, moment: str) -> str:
+        """A moment as the wire writes it, as it is read."""
+        return f"{moment[:10]} {moment[11:16]} UTC"
+
     def check(self, name: str) -> str:
         """What a check asks, with the thing it is about."""
         kind, _, about = name.partition(":")
@@ -503,7 +678,7 @@ class Words:
         if chart.startswith("pace-"):
             return self.get(f"metric:{report.objectives[int(chart[5:])].metric}")
         return self.get({"stages": "stage_flow", "weeks": "weeks", "repeat": "back_30", "credit": "credit",
-                         "lift": "experiments"}[chart])
+                         "lift": "experiments", "velocity": "velocity_chart", "cohorts": "cohorts"}[chart])
 
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

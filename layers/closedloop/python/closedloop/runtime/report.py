@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -12,8 +12,10 @@ from zoneinfo import ZoneInfo
 from closedloop.errors import NotFound, NotReconciled
 from closedloop.events.times import iso, parse
 from closedloop.lake import layout
-from closedloop.lake.report_files import build
+from closedloop.lake.report_files import build, read_summary
 from closedloop.loops.definition import Loop
+from closedloop.reports.bottleneck import OWN_LOOPS
+from closedloop.reports.metrics import Report
 from closedloop.runtime import clock, doors, observe
 
 
@@ -25,17 +27,26 @@ def build_reports(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     as_of = parse(event["as_of"]) if event.get("as_of") else clock.now()
     loops = _asked(event.get("loops") or (), as_of)
     reports, failed = [], []
+    erased = [parse(one["began_at"]) for one in doors.state().erasures()]
     with TemporaryDirectory() as folder:
         doors.lake().fetch((layout.EVENTS, layout.DECISIONS, layout.FAILED), Path(folder))
         for loop in loops:
             try:
-                build(loop, doors.sites(), Path(folder), as_of, doors.reports().put, bucket=doors.reports().bucket)
+                former, newest = _former(loop, as_of)
+                report = build(
+                    loop, doors.sites(), Path(folder), as_of, doors.reports().put, bucket=doors.reports().bucket,
+                    former=former, erased=erased, newest=newest, before=list(_followed(loop)), expected=_expected(loop),
+                )
             except NotReconciled as error:
                 # One loop whose numbers contradict each other keeps no other loop from its report.
                 observe.alarming(context, "not reconciled", loop=loop.loop, failed="; ".join(error.failed))
                 failed.append(error)
                 continue
-            reports.append({"loop": loop.loop, "latest": layout.latest_report(loop.sites[0], loop.loop)})
+            reports.append({
+                "loop": loop.loop, "latest": layout.latest_report(loop.sites[0], loop.loop),
+                "version": layout.report_version(loop.sites[0], loop.loop, report.version),
+                "restated": len(report.changes.restated) if report.changes else 0,
+            })
             observe.note(context, "reported", loop=loop.loop)
             observe.count("ReportPublished", 1)
     if failed:
@@ -54,3 +65,47 @@ def _asked(names: Any, as_of: datetime) -> list[Loop]:
         loop for loop in known.values()
         if loop.period.start <= as_of.astimezone(ZoneInfo(loop.time_zone)).date() <= loop.period.end
     ]
+
+
+def _former(loop: Loop, as_of: datetime) -> tuple[Report | None, bool]:
+    """The report before this one, and whether none of a later moment is published.
+
+    Each report names the one before it, so an earlier moment is found from the newest backwards.
+    """
+    found = published(layout.latest_report(loop.sites[0], loop.loop))
+    newest = found is None or found.as_of <= iso(as_of)
+    while found is not None and found.as_of >= iso(as_of):
+        found = _before(loop, found)
+    return found, newest
+
+
+def _followed(loop: Loop) -> Iterator[Report]:
+    """The last reports of the loops that this one follows, oldest first."""
+    known, found = {one.loop: one for one in doors.state().loops()}, []
+    seen, follows = {loop.loop}, loop.follows
+    while follows in known and follows not in seen and len(found) < OWN_LOOPS:
+        seen.add(follows)
+        earlier = known[follows]
+        found.append(published(layout.latest_report(earlier.sites[0], earlier.loop)))
+        follows = earlier.follows
+    yield from (report for report in reversed(found) if report is not None)
+
+
+def _expected(loop: Loop) -> dict[str, tuple[int, float, float, float]]:
+    """What was forecast of a loop when it was last approved before it began, else first."""
+    taken = doors.state().loop_approvals(loop.loop)
+    ahead = [one for one in taken if one["at"][:10] <= f"{loop.period.start}"]
+    spans = (ahead[-1] if ahead else taken[0])["expected"] if taken else {}
+    return {metric: (target, low, middle, high) for metric, (target, low, middle, high) in spans.items()}
+
+
+def _before(loop: Loop, report: Report) -> Report | None:
+    if report.changes is None:
+        return None
+    return published(layout.report_version(loop.sites[0], loop.loop, report.changes.former))
+
+
+def published(folder: str) -> Report | None:
+    """The report in a folder of the reports; nothing where there is none, or none of today's shape."""
+    key, files = f"{folder}summary.json", doors.reports()
+    return read_summary(files.get(key)) if key in files.keys(key) else None

@@ -1,6 +1,6 @@
 -- Which decisions of the loop do we have, each once?
 SELECT id, kind, person, anchor, loop, version, gate, campaign, from_stage, to_stage, outcome, hold_kind, reason, arm,
-       decided_at, run
+       decided_at, run, detail
 FROM (
   SELECT d.*, row_number() OVER (PARTITION BY d.id ORDER BY d.decided_at, d.run) AS copy
   FROM decisions_delivered d
