@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
+import zipfile
 import zlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -26,6 +28,7 @@ from closedloop.lake import layout
 from closedloop.lake.report_files import prepared
 from closedloop.loops.definition import Loop
 from closedloop.runtime import clock, doors, lists, rights, spill
+from closedloop.runtime.export import export
 from closedloop.store.ledger import packet_item
 from functions.archive_events import handler as archiver
 from functions.capture_beacon import handler as beacon
@@ -36,7 +39,7 @@ from functions.follow_link import handler as links
 from functions.import_list import handler as importer
 from functions.project_profiles import handler as projector
 from tests.accounts import DEALS_SECRET, EVENTS, LAKE, PEPPER, POSTMARK, STATE, Account, forget
-from tests.functions.gateway import KEY, ORIGIN, SECRET_KEY, Context, a_request, basic
+from tests.functions.gateway import CHROME, KEY, ORIGIN, SECRET_KEY, Context, a_request, basic
 from tests.functions.streams import a_batch
 
 EMAIL, VISITOR, USER = "canary.jane@acme.example", "canary-browser-7f31", "canary-user-88"
@@ -279,45 +282,131 @@ def test_nothing_of_an_erased_person_stays_anywhere_and_every_total_does(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     jane(world)
-    before = world.found()
-    assert {canary for canary, _ in before} >= set(CANARIES) - {"203.0.113.77"}
+    assert {canary for canary, _ in world.found()} >= set(CANARIES) - {"203.0.113.77"}
     report = world.report()
+    counted = totals(report)
+    assert (counted["people"]["page_views"], counted["money"]["revenue_minor"]) == (5, 500_000)
+    others = [known(email) for email in ("ken@kita.example", "ben@kita.example")]
     counts = erase(world)
     assert counts["packets"] > 8 and counts["failed_events"] == 2 and counts["lake_events"] > 8, counts
-    assert world.found() == set()
-    assert world.report() == report
+    assert (world.found(), world.report()) == (set(), report)
     world.follow()
     assert (world.found(), world.report()) == (set(), report)
     said = capsys.readouterr()
     assert not [canary for canary in CANARIES if canary in said.out + said.err]
-    (record,) = doors.state().erasures()
-    assert (record["why"], record["asked_by"], record["group"], record["counts"]) == ("asked", "person", "demo", counts)
-    assert JANE not in json.dumps(record)
-
-
-def test_what_is_left_of_an_erasure_is_that_nobody_mails_and_nobody_is_known_again(world: World) -> None:
-    jane(world)
-    erase(world)
+    # Others keep every byte, in the list that was dropped too.
+    assert [known(email) for email in ("ken@kita.example", "ben@kita.example")] == others
+    lines = LIST.splitlines(keepends=True)
+    assert doors.lake().get("imports/people/demo/dealer/all.csv") == (lines[0] + lines[2]).encode()
+    # What is left is that nobody mails the address and nobody is known by it, and that it was done.
     left = [item for item in world.account.items(STATE) if JANE in json.dumps(item, default=str)]
     assert [(item["sk"]["S"], item["reason"]["S"]) for item in left] == [("SUPPRESSED", "erased")]
-    assert doors.state().suppressed([JANE]) == "erased"
     assert tombstone_of(JANE) in doors.tombstones()
     assert erase(world) == {}
-    assert len(doors.state().erasures()) == 1
+    (record,) = doors.state().erasures()
+    assert (record["why"], record["asked_by"], record["group"], record["counts"]) == ("asked", "person", "demo", counts)
 
 
-def test_others_keep_every_byte(world: World) -> None:
+def known(email: str) -> Any:
+    person = person_id(HASHER.address(email) or "")
+    profile = doors.state().profile(person).profile
+    assert profile is not None
+    return profile.as_text(), doors.state().contact(person), doors.state().decisions(person)
+
+
+def test_what_comes_in_late_counts_and_names_nobody_and_who_comes_back_is_somebody_new(world: World) -> None:
     jane(world)
-    others = ("ken@kita.example", "ben@kita.example")
-
-    def known(email: str) -> Any:
-        person = person_id(HASHER.address(email) or "")
-        profile = doors.state().profile(person).profile
-        assert profile is not None
-        return profile.as_text(), doors.state().contact(person), doors.state().decisions(person)
-
-    before = [known(email) for email in others]
     erase(world)
-    assert [known(email) for email in others] == before
-    dropped = world.account.client("s3").get_object(Bucket=LAKE, Key="imports/people/demo/dealer/all.csv")
-    assert dropped["Body"].read() == (LIST.splitlines(keepends=True)[0] + LIST.splitlines(keepends=True)[2]).encode()
+    before = world.report()
+    late = Packet(f"V#demo#{VISITOR}", "demo", Door.BEACON, world.tick(), (
+        {"id": "demo/beacon/late-1", "type": "page", "name": "", "at": iso(NOW), "visitor": VISITOR, "ids": [JANE],
+         "properties": {"remark": "canary-word"}, "traits": {"remark": "canary-word"}, "context": {}},
+        {"id": "demo/beacon/can-1", "type": "page", "name": "", "at": iso(NOW), "visitor": VISITOR, "ids": [JANE],
+         "properties": {}, "traits": {}, "context": {}},
+    ), {JANE: {"email": EMAIL, "last_name": "Canaryname"}}, {"agent": CHROME})
+    doors.ledger().append([late])
+    listed = {"id": "demo/list/again-1", "type": "identify", "name": "", "at": iso(world.now + timedelta(days=1)),
+              "ids": [JANE], "properties": {"list": "dealer"}, "traits": {"remark": "canary-word"}, "context": {}}
+    doors.ledger().append([Packet(f"I#{JANE}", "demo", Door.LIST, world.tick(), (listed,), {JANE: {"email": EMAIL}})])
+    world.follow()
+    assert world.found() == set()
+    assert doors.state().profile(person_id(JANE)).profile is None
+    after, was = totals(world.report()), totals(before)
+    # One event more that nobody did; the copy of one that the lake had is no second one.
+    assert after["people"] == {**was["people"], "page_views": was["people"]["page_views"] + 1}
+    assert (after["stages"], after["money"]) == (was["stages"], was["money"])
+    # Whoever comes back by themselves is somebody new, whom no mail of a campaign reaches.
+    post(form, "/v1/forms/guide", {"fields": {"email": EMAIL, "company": "Acme"}, "submission_id": "s-9"},
+         headers={"authorization": basic(SECRET_KEY)}, parts={"form": "guide"})
+    world.follow()
+    profile = doors.state().profile(person_id(JANE)).profile
+    assert profile is not None
+    assert (profile.events, profile.nodes) == (1, (JANE,))
+    assert doors.state().contact(profile.person)["email"] == EMAIL
+    assert doors.state().suppressed([JANE]) == "erased"
+    assert erase(world)["packets"] == 1
+    world.follow()
+    assert world.found() == set()
+
+
+def test_two_customer_lists_never_see_each_other_in_an_export_or_an_erasure(world: World) -> None:
+    jane(world)
+    rival = Hasher(PEPPER.encode(), "rival").address(EMAIL) or ""
+    call = {"type": "identify", "messageId": "r-1", "anonymousId": VISITOR, "traits": {"email": EMAIL}}
+    bad = {"type": "track", "messageId": "r-2", "anonymousId": VISITOR, "properties": {"mail": EMAIL}}
+    post(beacon, "/v1/batch", {"batch": [call, bad], "writeKey": "pk_rival_12345678"},
+         headers={"origin": "https://rival.example"})
+    mapped = LIST.encode()
+    doors.lake().put("imports/people/rival/dealer/all.csv", mapped)
+    world.follow()
+
+    def of_rival() -> Any:
+        items = [item for table in (EVENTS, STATE) for item in world.account.items(table)
+                 if rival in str(item) or "rival" in str(item["pk"]) + str(item.get("site"))]
+        rows = [row for key in doors.lake().keys(layout.EVENTS) for row in doors.lake().get_rows(key)
+                if row["site"] == "rival"]
+        return sorted(map(str, items)), rows, doors.lake().get("imports/people/rival/dealer/all.csv")
+
+    before = of_rival()
+    assert len(before[0]) > 8 and len(before[1]) == 1
+    exported(world)
+    erase(world)
+    world.follow()
+    assert of_rival() == before
+    assert erase(world, site="rival")["packets"] == 1
+    assert rival not in str(world.account.items(EVENTS))
+
+
+def unzipped(body: bytes) -> bytes:
+    with zipfile.ZipFile(io.BytesIO(body)) as packed:
+        return b"\n".join(packed.read(name) for name in sorted(packed.namelist()))
+
+
+def exported(world: World) -> None:
+    """An export holds all of one person and nothing of others, and is the same again."""
+    demo = doors.state().site("demo")
+    assert demo is not None
+    as_of = NOW + timedelta(hours=1)
+
+    def made() -> bytes:
+        subject = rights.whom(JANE, demo, world.tick())
+        return export(subject, rights.held(subject), as_of)
+
+    body = made()
+    assert made() == body
+    text = unzipped(body)
+    assert not [canary for canary in CANARIES if canary.encode() not in text and canary != "203.0.113.77"]
+    assert not [word for word in (b"rival", b"ken@", b"Ken", b"ken-path", b"ben@", b"Ben") if word in text]
+    with zipfile.ZipFile(io.BytesIO(body)) as packed:
+        names = packed.namelist()
+        assert {name.partition(".")[0] for name in names} >= {
+            "contact", "identifiers", "links", "profile", "consents", "events", "decisions", "mails", "questions",
+            "suppression", "mailed_lately", "lists", "failed_events", "archive", "state",
+        }
+        assert all(f"{name[:-5]}.csv" in names for name in names if name.endswith(".json"))
+        events = json.loads(packed.read("events.json"))
+        archive = json.loads(packed.read("archive.json"))
+    assert {one["id"] for one in events} == {one["id"] for one in archive}
+    ids = {one["id"] for one in events}
+    assert ids >= {"demo/beacon/can-1", "demo/beacon/j-5", "demo/beacon/off-3", "demo/form/s-1"}
+    assert ids.isdisjoint({"demo/beacon/ken-4", "demo/beacon/o-8", "demo/beacon/off-8"})

@@ -133,6 +133,11 @@ def go_through(
             if rewrite and changed is not None and changed != body:
                 files.replace(key, changed)
             progress(folder, number, len(keys))
+        for key, version in list(files.former(folder)) if rewrite else ():
+            # What a bucket still holds of before can be read as well.
+            body = files.get_former(key, version)
+            if _READS[folder](key, body, about, Found()) not in (None, body):
+                files.remove_former(key, version)
     return found
 
 

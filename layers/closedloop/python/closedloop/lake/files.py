@@ -25,13 +25,20 @@ class Files:
         self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
 
     def replace(self, key: str, body: bytes) -> None:
-        """Write one object anew and take its former versions away, so that nobody can read them again."""
+        """Write one object anew, of the same kind as it was."""
         head = self._s3.head_object(Bucket=self.bucket, Key=key)
         self.put(key, body, head.get("ContentType", "application/octet-stream"))
-        for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key):
-            for version in page.get("Versions", ()):
-                if version["Key"] == key and not version["IsLatest"]:
-                    self._s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version["VersionId"])
+
+    def former(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Every version of an object that another one took the place of, by key and version."""
+        for page in self._s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
+            yield from ((one["Key"], one["VersionId"]) for one in page.get("Versions", ()) if not one["IsLatest"])
+
+    def get_former(self, key: str, version: str) -> bytes:
+        return bytes(self._s3.get_object(Bucket=self.bucket, Key=key, VersionId=version)["Body"].read())
+
+    def remove_former(self, key: str, version: str) -> None:
+        self._s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
 
     def get(self, key: str) -> bytes:
         return bytes(self._s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())

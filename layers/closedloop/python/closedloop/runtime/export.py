@@ -15,6 +15,8 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+import msgspec
+
 from closedloop.events.times import iso
 from closedloop.lake import layout
 from closedloop.lake.erase import event_of_row
@@ -84,7 +86,7 @@ def tables_of(subject: Subject, held: Held, as_of: datetime) -> dict[str, Rows]:
         "identifiers": [{"identifier": node, "kind": node.partition(":")[0]} for node in sorted(erasure.names)],
         "links": [dict(zip(("node", "identifier", "how", "at", "event"), link, strict=True)) for link in erasure.links
                   if link[1] in erasure.names and (link[0] in erasure.names or link[0] in erasure.shared)],
-        "profile": [] if profile is None else [json.loads(json.dumps(asdict(profile), default=list))],
+        "profile": [] if profile is None else [msgspec.to_builtins(profile)],
         "consents": [{**asdict(proof), "at": iso(proof.at)} for proof in proofs_of(events)],
         "events": [as_record(event) for event in events],
         "received": [{"at": iso(one.received_at), "site": one.site, "door": one.door.value, **one.headers}
@@ -104,7 +106,7 @@ def tables_of(subject: Subject, held: Held, as_of: datetime) -> dict[str, Rows]:
                 "at": iso(one.received_at), "site": one.site, "door": one.door, "kind": one.kind.value,
                 "reason": one.reason, "payload": one.payload.decode("utf-8", "backslashreplace"),
                 "sent": dict(one.sent),
-            } for one in held.failed if one.received_at <= as_of
+            } for one in sorted(held.failed, key=lambda one: (one.received_at, one.name)) if one.received_at <= as_of
         ],
         "archive": [
             row for row in rows.get(layout.EVENTS, ())

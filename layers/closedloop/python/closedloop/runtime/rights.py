@@ -280,10 +280,12 @@ def held(subject: Subject, progress: Progress = untold) -> Held:
     """Everything that is held about a person; nothing is changed."""
     found = Held(lake=go_through(doors.lake(), subject.about, rewrite=False, progress=progress))
     for number, item in enumerate(doors.ledger().every_item(), 1):
-        if item.get(schema.KIND, {}).get("S") == schema.PACKET and subject.left_of(item) is not None:
+        failed = _failed_event(item, subject)
+        if failed is not None:
+            found.failed.append(failed)
+        elif item.get(schema.KIND, {}).get("S") == schema.PACKET and subject.left_of(item) is not None:
             found.packets += _own_part(item, subject)
         progress("ledger", number, None)
-    found.failed += _failed(subject)
     for number, item in enumerate(doors.state().everything(), 1):
         if not kept_of_erased(item) and (is_of(item, subject.names) or reworded(item, subject.names)):
             found.state.append(item)
@@ -304,10 +306,16 @@ def _own_part(item: Mapping[str, Any], subject: Subject) -> list[Packet]:
     return [replace(packet, records=records, contact=contact)] if records else []
 
 
-def _failed(subject: Subject) -> list[FailedEvent]:
-    today = clock.now().date()
-    days = [f"{today - timedelta(days=back):%Y-%m-%d}" for back in range(schema.FAILED_TTL.days + 1)]
-    return [one for day in days for one in doors.ledger().failed(day) if subject.has_failed(one)]
+def _failed_event(item: Mapping[str, Any], subject: Subject) -> FailedEvent | None:
+    """The failed event of an item of the ledger, with all its bytes, if it is about this person."""
+    if item.get(schema.KIND, {}).get("S") != schema.FAILED:
+        return None
+    try:
+        head = failed_of([item])
+        whole = doors.ledger().failed(f"{head.received_at:%Y-%m-%d}", _name_of(item)) if "parts" in item else [head]
+    except BadShape:
+        return None
+    return next((one for one in whole if subject.has_failed(one)), None)
 
 
 def counted(subject: Subject, found: Held) -> Subject:
@@ -329,8 +337,6 @@ def erase(subject: Subject, progress: Progress = untold) -> Mapping[str, int]:
     _wait_until(parse(erasure.at) + SETTLED, progress)
     archived = go_through(doors.lake(), subject.about, rewrite=True, progress=progress).ids
     _erase_ledger(subject, archived, progress)
-    for failed in _failed(subject):
-        doors.ledger().forget_failed(failed)
     _erase_state(subject, archived, progress)
     state.end_erasure(erasure, clock.now())
     return erasure.counts
@@ -349,6 +355,9 @@ def _erase_ledger(subject: Subject, archived: Set[str], progress: Progress) -> N
     sites = subject.sites
     for number, item in enumerate(doors.ledger().every_item(), 1):
         progress("ledger", number, None)
+        failed = _failed_event(item, subject)
+        if failed is not None:
+            doors.ledger().forget_failed(failed)
         if item.get(schema.KIND, {}).get("S") != schema.PACKET:
             continue
         left = subject.left_of(item)
