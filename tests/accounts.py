@@ -174,7 +174,8 @@ class Account:
         return Ledger(BotoCalls(self.client("dynamodb")), EVENTS, lambda attempt: None)
 
     def items(self, table: str = EVENTS) -> list[dict[str, Any]]:
-        return list(self.client("dynamodb").scan(TableName=table)["Items"])
+        pages = self.client("dynamodb").get_paginator("scan").paginate(TableName=table)
+        return [item for page in pages for item in page["Items"]]
 
     def packets(self) -> list[Packet]:
         return [packet_of(item) for item in self.items() if item["kind"]["S"] == "packet"]
