@@ -10,7 +10,7 @@ from typing import Any
 from closedloop.events import event as names
 from closedloop.events.event import Door, Event
 from closedloop.events.packet import Packet
-from tests.builders import CHROME, GOOGLEBOT, a_deal, a_form, a_packet, a_record, address, minutes, user
+from tests.builders import CHROME, GOOGLEBOT, HASHER, a_deal, a_form, a_packet, a_record, address, minutes, user
 
 Contact = Mapping[str, Mapping[str, str]]
 
@@ -39,7 +39,7 @@ class Fact:
 
 
 def a_world(seed: int) -> list[Fact]:
-    """About twenty-five events of people who read, share a browser, tell names, click mails, buy, leave and crawl."""
+    """About forty events of people who read, share a browser or a login, tell names, click mails, buy and leave."""
     rng = random.Random(seed)
     facts: list[Fact] = []
 
@@ -96,6 +96,31 @@ def a_world(seed: int) -> list[Fact]:
     form("noa")
     leaving = rng.choice([names.EMAIL_UNSUBSCRIBED, names.EMAIL_COMPLAINED, names.EMAIL_BOUNCED])
     fact(a_record(type="track", name=leaving, ids=[address("noa@acme.example")], at=minutes(250)), Door.EMAIL)
+
+    # Pat and Quinn share a login and a telephone; each confirms an address, so neither glues them. Ray's two addresses
+    # were merged, and the number that Sue was told with is another's.
+    login, desk = user("office"), HASHER.phone("+81312345678") or ""
+    for name in ("pat", "quinn"):
+        ids = [address(f"{name}@acme.example"), login, desk]
+        fact(a_form(ids=ids, at=minutes(rng.randint(0, 300))), Door.FORM)
+        if rng.random() < 0.8:
+            moment = minutes(rng.randint(0, 300))
+            fact(a_record(type="track", name=names.CONSENT_CONFIRMED, ids=ids[:1], at=moment), Door.LINK)
+    for _ in range(3):
+        moment, visitor = minutes(rng.randint(0, 300)), rng.choice(["", "pat-pc"])
+        fact(a_record(ids=[rng.choice([login, desk])], visitor=visitor, at=moment))
+    for decided, one, other in (
+        (names.PERSONS_MERGED, address("ray@acme.example"), address("ray@new.example")),
+        (names.PERSONS_SPLIT, address("sue@acme.example"), user("C-9")),
+    ):
+        fact(a_form(ids=[one], at=minutes(rng.randint(0, 300))), Door.FORM)
+        ids = [other] if decided == names.PERSONS_MERGED else [one, other]
+        fact(a_record(type="identify", ids=ids, at=minutes(rng.randint(0, 300))))
+        fact(a_record(type="track", name=decided, ids=[one, other], at=minutes(rng.randint(0, 300))), Door.OPERATOR)
+
+    # Ken takes over what Jane was to buy, sometimes after all else was said of it; it is his alone then.
+    taken = a_deal(names.DEAL_CHANGED, ids=[address("ken@acme.example")], at=minutes(rng.choice([300, 315, 340])))
+    fact({**taken, "properties": {"product": "P-200", "quantity": 2}}, Door.DEAL)
 
     # A crawler reads too, and somebody who stays unknown.
     pages("crawler", 2, GOOGLEBOT)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from closedloop.errors import NotDurable
-from closedloop.events.event import EMAIL_UNSUBSCRIBED, Event
+from closedloop.events.event import EMAIL_UNSUBSCRIBED, WHO_IS_WHO, Event
 from closedloop.events.identifiers import is_strong
 from closedloop.events.packet import Packet
 from closedloop.identity.evidence import Link, links_of
@@ -55,7 +55,7 @@ def the_model(events: list[Event]) -> Model:
     own: dict[str, list[Event]] = defaultdict(list)
     for event in events:
         person = persons.owner_of(event)
-        if person is not None:
+        if person is not None and event.name not in WHO_IS_WHO:
             own[person].append(event)
     profiles = {person: fold(theirs, persons.nodes[person], SITES) for person, theirs in own.items()}
     earliest: dict[tuple[str, str, str], Link] = {}

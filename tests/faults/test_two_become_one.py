@@ -174,7 +174,7 @@ def test_a_third_id_that_comes_later_leads_on_from_both(there: There) -> None:
     there.tell(both_told())
     there.tell(a_packet(a_record("e3", "identify", ids=[second, NUMBER], at=minutes(3))))
     now_id = ids_of([second, JANE, NUMBER])[0]
-    assert there.state.profile(FORMER).moved_to == NOW_ID
+    assert there.state.profile(FORMER).moved_to == now_id
     assert there.state.profile(NOW_ID).moved_to == now_id
     there.decide()
     assert there.moves(now_id) == [("problem", "proposal")]

@@ -271,13 +271,14 @@ def _forget(
 
 
 def _former(profile: Profile, stored: StoredProfile, state: Profiles) -> dict[str, int]:
-    """The ids that this person has no longer and that are no signs yet, each with the version seen."""
+    """The ids that this person has no longer and that are no signs to them yet, each with the version seen."""
     known = set(ids_of(stored.profile.nodes)) if stored.profile is not None else set()
     former = {}
     for person in ids_of(profile.nodes)[1:]:
         if person not in known:
             other = state.profile(person)
-            if not other.moved_to:
+            # A sign to whom the id was one with before leads astray once that one is somebody else.
+            if other.moved_to != profile.person:
                 former[person] = other.version
     return former
 
