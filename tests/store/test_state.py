@@ -11,13 +11,14 @@ import pytest
 from closedloop.errors import LoopMoved, ProfileMoved, Unstorable
 from closedloop.events.identifiers import visitor_node
 from closedloop.identity.evidence import EvidenceKind
+from closedloop.identity.flow import gather, is_everybodys
 from closedloop.identity.persons import person_id
 from closedloop.sites.definition import key_hash, version_of
-from closedloop.store import schema
+from closedloop.store import evidence, schema
 from closedloop.store.calls import Dynamo
 from closedloop.store.profiles import StoredProfile
 from closedloop.store.state import State
-from tests.builders import JANE, KEN, NOW, SITE, a_link, a_loop, a_profile, a_site, minutes, user
+from tests.builders import HASHER, JANE, KEN, NOW, SITE, a_link, a_loop, a_profile, a_site, address, minutes, user
 
 Rows = Callable[[str], list[dict[str, Any]]]
 CONTACT = {"email": "jane@acme.example", "last_name": "ジェーン"}
@@ -189,6 +190,45 @@ def test_two_people_on_one_browser_are_both_evidence_about_it(state: State) -> N
     state.put_link(ken)
     assert sorted(state.links(jane.node), key=lambda link: link.at) == [jane, ken]
     assert state.links(JANE) == [jane]
+
+
+def test_an_address_that_confirmed_itself_is_told_once_and_dropped_like_any_evidence(state: State) -> None:
+    told, later = (
+        a_link(JANE, JANE, minutes(at), EvidenceKind.CONFIRMED, f"northwind/link/confirm-{at}") for at in (3, 9)
+    )
+    for link in (later, told, later):
+        state.put_link(link)
+    assert state.links(JANE) == [told]
+    state.drop_link(told)
+    assert state.links(JANE) == []
+    state.put_link(later)
+    assert state.links(JANE) == [later]
+
+
+def test_what_was_decided_is_seen_from_both_ends_beside_what_was_told(state: State) -> None:
+    decided = [a_link(JANE, KEN, minutes(5), kind, f"northwind/operator/{kind}") for kind in (
+        EvidenceKind.MERGED, EvidenceKind.SPLIT,
+    )]
+    told = a_link(JANE, user())
+    for link in (*decided, told):
+        state.put_link(link)
+    assert set(state.links(KEN)) == set(decided)
+    assert set(state.links(JANE)) == {*decided, told}
+    state.drop_link(decided[0])
+    assert state.links(KEN) == [decided[1]]
+
+
+def test_of_a_switchboards_phone_no_more_is_read_than_shows_that_it_is_one(
+    state: State, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "MOST_OF_A_PHONE", 30)
+    desk, login = HASHER.phone("+81312345678") or "", user()
+    for number in range(35):
+        for name in (desk, login):
+            state.put_link(a_link(address(f"person{number}@acme.example"), name, event=f"e{number}"))
+    assert (len(state.links(desk)), len(state.links(login))) == (30, 35)
+    assert is_everybodys(desk, state)
+    assert gather(desk, state).strong == frozenset()
 
 
 @pytest.mark.parametrize("odd", ["jane#E", "jane|laptop", "../jane", "jane-laptop#E#told#email:1", "jane/laptop"])
