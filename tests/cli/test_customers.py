@@ -90,6 +90,17 @@ def test_what_dealers_and_the_group_sold_is_owned_since_when_and_from_whom(
     assert "0.328" in shown
 
 
+def test_an_account_owns_what_its_persons_bought(applied: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    imported(run, "installed-base")
+    follow(told("ryo@minato-water.example", "Deal Won", "D-1", 8, product="NP-400"))
+    monkeypatch.setenv("COLUMNS", "250")
+    found = run("account", "show", HANAKO, "--site", "demo", "--json").json["owns"]
+    assert sorted(one["product"] for one in found) == ["NP-200", "NP-400", "NV-15"]
+    assert len({one["person"] for one in found}) == 2
+    shown = run("account", "show", HANAKO, "--site", "demo").out
+    assert all(one["person"] in shown and one["deal"] in shown for one in found)
+
+
 def test_a_list_that_is_undone_takes_back_what_it_told(applied: Cloud, run: Run) -> None:
     imported(run, "dealer")
     name = imported(run, "installed-base")

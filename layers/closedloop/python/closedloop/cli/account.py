@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from closedloop.cli import console
+from closedloop.cli import console, customers
 from closedloop.cli.deployed import AsJson, Outputs, Stage, known_site, named
 from closedloop.errors import BadShape, NotFound
 from closedloop.events.identifiers import Hasher
@@ -140,6 +140,10 @@ def show(
             "loop": one.loop, "stage": one.stage, "roles": dict(one.roles), "missing": list(one.missing),
             "share": one.share,
         } for one in covered],
+        "owns": [
+            {"person": one.person} | thing for one in found.members
+            for thing in customers.owned(found.profiles[one.person], doors.sites(), site, now)
+        ],
         "threshold": rules.threshold,
         "ledger": [{
             "person": line.member.person, "role": line.member.role, "score": line.member.score,
@@ -166,6 +170,7 @@ def _show(content: Mapping[str, Any], topic: str) -> None:
         (one["loop"], one["stage"], _counted(one["roles"]), ", ".join(one["missing"]), f"{one['share']:.0%}")
         for one in content["coverage"]
     ])
+    customers.show_owned(content["owns"])
     about = f" in {topic}" if topic else ""
     console.table(
         f"interest{about} {content['interest']:.2f} = the sum of the last column",

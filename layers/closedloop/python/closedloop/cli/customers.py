@@ -255,6 +255,12 @@ def owned(profile: Profile, sites: Mapping[str, Site], site: str, as_of: datetim
     return found
 
 
+def show_owned(things: Sequence[Mapping[str, Any]]) -> None:
+    """Print what a person or an account owns; of an account, by whom it was bought."""
+    columns = ("product", "quantity", "since", "seller", "class", "age", "replaced_in_a_year", "deal")
+    _table("owns", things, (*columns, "person") if any("person" in thing for thing in things) else columns)
+
+
 def _show(
     as_json: bool, content: Mapping[str, Any], title: str, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]
 ) -> None:

@@ -89,9 +89,7 @@ def show(
         "person", "contact", "nodes", "first", "last", "came_from", "attributes", "stages", "deals",
         "suppressed", "machine", "consent", "asked_to_confirm",
     )})
-    console.table("owns", ("product", "how many", "since", "from", "class", "age", "replaced in a year", "deal"), [
-        tuple(one.values()) for one in content["owns"]
-    ])
+    customers.show_owned(content["owns"])
     numbers.show()
     console.table("decisions", ("when", "kind", "loop", "gate", "what", "why"), [
         (row["at"][:16], row["kind"], row["loop"], row["gate"],
