@@ -18,7 +18,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Raised by hand when this module builds the same inputs into something else, so that cached layers are built again.
-RECIPE = "2"
+RECIPE = "3"
 
 # What the services' clients need of botocore's data; the other 400 services would triple the layer.
 BOTOCORE_SERVICES = (
@@ -32,6 +32,8 @@ BOTOCORE_SERVICES = (
     "sts",
 )
 BOTOCORE_FILES = ("_retry.json", "endpoints.json", "partitions.json", "sdk-default-configuration.json")
+# Of the check digits of all countries' numbers, those of Japan.
+STDNUM_PARTS = ("__init__.py", "exceptions.py", "util.py", "jp")
 
 # Folders of our package that no function runs.
 NOT_DEPLOYED = frozenset({"cli", "world"})
@@ -211,6 +213,9 @@ def strip(packages: Path) -> None:
             shutil.rmtree(leftover)
         leftover.unlink(missing_ok=True)
     _trim_botocore(packages / "botocore" / "data")
+    for path in sorted((packages / "stdnum").glob("*")):
+        if path.name not in STDNUM_PARTS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def _trim_botocore(data: Path) -> None:

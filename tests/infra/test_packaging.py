@@ -158,6 +158,20 @@ print("made")
     assert done.stdout == "made\n", done.stderr
 
 
+def test_the_projector_finds_what_it_imports_only_when_a_company_is_named(host: dict[str, Path]) -> None:
+    folders = [host["closedloop"] / "python", host["capture"] / "python", host["project"] / "python"]
+    done = alone(folders, """
+from closedloop.identity.accounts import corporate_number
+from closedloop.identity.domains import company_domain
+from closedloop.identity.roles import role_of
+from closedloop.sites.definition import Site
+site = Site(site="a", title="A", write_key="pk_12345678", origins=["https://a.example"])
+print(company_domain("x@mail.acme.co.jp"), company_domain("x@docomo.ne.jp"), corporate_number("7000012050002"),
+      role_of({"job_title": "部長"}, site).role)
+""")
+    assert (done.stdout, done.stderr) == ("acme.co.jp  7000012050002 decision_maker\n", "")
+
+
 def test_the_form_door_finds_what_it_imports_only_when_a_form_needs_it(host: dict[str, Path]) -> None:
     program = """
 from closedloop.capture.form_body import read
