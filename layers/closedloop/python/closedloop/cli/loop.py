@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,14 +15,17 @@ from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, named
 from closedloop.errors import BadDefinition, NotFound
 from closedloop.events.times import iso
 from closedloop.lake import layout
+from closedloop.lake.layout import ADVICE_FILE, DRAFT
 from closedloop.loops.changes import changes, in_force
 from closedloop.loops.definition import Loop
 from closedloop.loops.feasibility import Feasibility, Past, feasibility
 from closedloop.loops.lint import problems_with
+from closedloop.loops.proposal import origin
 from closedloop.loops.schema import json_schema
+from closedloop.reports.advice import ADVICE
 from closedloop.reports.metrics import SUMMARY
 from closedloop.reports.past import past_of
-from closedloop.runtime import clock, doors
+from closedloop.runtime import clock, deployment, doors
 from closedloop.runtime.deployment import NoDeployment
 from closedloop.sites.definition import version_of
 from closedloop.sites.document import Document
@@ -34,9 +37,16 @@ File = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The loo
 
 @app.command(epilog="Example: closedloop loop apply examples/loops/autumn-pumps.yaml --dry-run")
 def apply(
-    file: File, dry_run: DryRun = False, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
+    file: File, dry_run: DryRun = False,
+    by: Annotated[str | None, typer.Option(
+        help="Who approves it, as the history shows it; whoever is logged in here when left out.",
+    )] = None,
+    as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
 ) -> None:
-    """Declare a loop from its file; everybody on its customer list is then due for a decision."""
+    """Declare a loop from its file; everybody on its customer list is then due for a decision.
+
+    A draft that a report made becomes a loop by this alone: who took it, and what they changed in it, is kept.
+    """
     document = Document(file.read_bytes(), str(file))
     loop = document.read_as(Loop)
     where = named(stage, outputs)
@@ -44,14 +54,15 @@ def apply(
     change = "new" if before is None else "unchanged" if version_of(before) == version_of(loop) else "changed"
     told = changes(before, loop) if before is not None else ()
     people = list(state.people(doors.sites()[loop.sites[0]].list_name))
+    found = feasibility(loop, _past(loop))
     if not dry_run:
+        approval = _approval(loop, file, by or deployment.operator(), found)
         # Also when nothing changed: whoever was interrupted here marks the rest by doing it again.
-        state.put_loop(loop, clock.now(), version_of(before) if before is not None else "")
+        state.put_loop(loop, clock.now(), version_of(before) if before is not None else "", approval)
         with console.progress("people due for a decision", len(people)) as bar:
             for person in people:
                 state.mark_due(person, clock.now())
                 bar.advance(bar.task_ids[0])
-    found = feasibility(loop, _past(loop))
     content: dict[str, Any] = {
         "loop": loop.loop, "version": version_of(loop), "change": change, "written": not dry_run,
         "people_due": len(people), "where": where,
@@ -62,6 +73,59 @@ def apply(
     console.facts(f"loop {loop.loop}", content)
     _list("What changes" if dry_run else "What changed", told)
     _list("Feasibility", [str(chance) for chance in found.chances])
+
+
+@app.command(epilog="Example: closedloop loop propose autumn-pumps --out autumn-pumps-2.yaml")
+def propose(
+    loop: str,
+    out: Annotated[Path | None, typer.Option(help="The file to write it to; standard output when left out.")] = None,
+    as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
+) -> None:
+    """Fetch the draft of the loop after this one, made from its newest report; read it, change it, apply it."""
+    named(stage, outputs)
+    found = _declared(loop)
+    latest = layout.latest_report(found.sites[0], found.loop)
+    drafted, advice = _file(f"{latest}{DRAFT}"), _file(f"{latest}{ADVICE_FILE}")
+    if drafted is None or advice is None:
+        raise NotFound(f"no report of {loop!r} has made a draft yet; build one first: closedloop report build {loop}")
+    if out is not None:
+        out.write_bytes(drafted)
+    if as_json:
+        console.as_json(json.loads(advice))
+    elif out is None:
+        print(drafted.decode(), end="")
+    else:
+        told = ADVICE.validate_json(advice)
+        console.facts(f"draft of {told.next_loop}", {
+            "file": out, "as_of": told.as_of, "changes": len(told.changes), "problems": len(told.problems) or "none",
+        })
+        _list("What it changes", [f"{one.place}: {one.reason}" for one in told.changes])
+        _list("What has to be mended first", told.problems)
+
+
+def _file(key: str) -> bytes | None:
+    files = doors.reports()
+    return files.get(key) if key in files.keys(key) else None
+
+
+def _approval(loop: Loop, file: Path, by: str, found: Feasibility) -> dict[str, Any]:
+    """What is kept of whoever applies a loop: from which report it was drafted, what was changed by hand, what is
+    expected of it."""
+    kept: dict[str, Any] = {"by": by, "expected": {
+        chance.metric: [chance.target, chance.expected.low, chance.expected.middle, chance.expected.high]
+        for chance in found.chances if chance.expected is not None
+    }}
+    drafted = origin(file.read_text(encoding="utf-8-sig"))
+    former = doors.state().loop(drafted[0]) if drafted else None
+    if drafted is None or former is None:
+        return kept
+    folder = layout.report_version(former.sites[0], former.loop, drafted[1])
+    kept |= {"from_loop": drafted[0], "from_report": drafted[1]}
+    draft, advice = _file(f"{folder}{DRAFT}"), _file(f"{folder}{ADVICE_FILE}")
+    if draft is not None and advice is not None:
+        kept["proposed"] = [f"{one.place}: {one.reason}" for one in ADVICE.validate_json(advice).changes]
+        kept["by_hand"] = list(changes(Document(draft, DRAFT).read_as(Loop), loop))
+    return kept
 
 
 @app.command(epilog="Example: closedloop loop check my-loop.yaml")
@@ -134,7 +198,7 @@ def _show_feasibility(loop: Loop, found: Feasibility) -> None:
     _list("Feasibility", [str(chance) for chance in found.chances])
 
 
-def _list(title: str, lines: tuple[str, ...] | list[str]) -> None:
+def _list(title: str, lines: Sequence[str]) -> None:
     if lines:
         console.out().print(title, style="bold")
     for line in lines:
@@ -173,22 +237,38 @@ def diff(
 
 @app.command(epilog="Example: closedloop loop history autumn-pumps")
 def history(loop: str, as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None) -> None:
-    """Show every version of a loop: since when it was current, and what changed."""
+    """Show every version of a loop: since when, by whom, from which loop's report, and what changed."""
     named(stage, outputs)
     versions = doors.state().loop_history(loop)
     if not versions:
         raise NotFound(f"no loop {loop!r} is known; apply its file first: closedloop loop apply FILE")
     earlier = [None, *(one for _, one in versions[:-1])]
+    taken = {(row["at"], row["version"]): row for row in doors.state().loop_approvals(loop)}
     content = [
-        {"at": iso(at), "version": version_of(one), "changes": changes(before, one) if before else ("declared",)}
+        {"at": iso(at), "version": version_of(one), "changes": changes(before, one) if before else ("declared",),
+         "follows": one.follows, **_lineage(taken.get((iso(at), version_of(one)), {}))}
         for (at, one), before in zip(versions, earlier, strict=True)
     ]
     if as_json:
         console.as_json({"loop": loop, "versions": content})
         return
-    console.table(f"loop {loop}", ("since", "version", "what changed"), [
-        (str(row["at"])[:16], row["version"], "\n".join(row["changes"])) for row in content
+    console.table(f"loop {loop}", ("since", "version", "by", "what changed"), [
+        (str(row["at"])[:16], row["version"], row.get("by", ""), "\n".join((*row["changes"], *_came_from(row))))
+        for row in content
     ])
+
+
+def _lineage(taken: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("by", "from_loop", "from_report", "proposed", "by_hand")
+    return {name: taken[name] for name in names if name in taken}
+
+
+def _came_from(row: Mapping[str, Any]) -> Iterator[str]:
+    """Where a version came from: the loop and its report, what that proposed, and what a person did otherwise."""
+    if "from_report" in row:
+        yield f"from the report of {row['from_loop']}, version {row['from_report']}"
+        yield from (f"proposed: {one}" for one in row.get("proposed", ()))
+        yield from (f"by hand: {one}" for one in row.get("by_hand", ()))
 
 
 def _read(file: Path) -> Loop:

@@ -71,6 +71,8 @@ def report_folder(site: str, loop: str, day: date) -> str:
     return f"{reports_of(site, loop)}dt={day:%Y-%m-%d}/"
 
 
+# In the folder of a report: the draft of the next loop, and what it rests on.
+DRAFT, ADVICE_FILE = "proposal.yaml", "proposal.json"
 
 
 def latest_report(site: str, loop: str) -> str:

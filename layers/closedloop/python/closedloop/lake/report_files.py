@@ -2,9 +2,9 @@
 
 The tree, in the bucket of the reports; SITE is the first site that the loop names:
 
-    reports/site=SITE/loop=LOOP/version=V/{human/*.csv,index.ja.html,index.html,summary.json}
-    reports/site=SITE/loop=LOOP/dt=DAY/{summary.json,index.ja.html,index.html}
-    reports/site=SITE/loop=LOOP/latest/{summary.json,index.ja.html,index.html}
+    reports/site=SITE/loop=LOOP/version=V/{human/*.csv,proposal.*,index.ja.html,index.html,summary.json}
+    reports/site=SITE/loop=LOOP/dt=DAY/{proposal.*,summary.json,index.ja.html,index.html}
+    reports/site=SITE/loop=LOOP/latest/{proposal.*,summary.json,index.ja.html,index.html}
     schemas/loop-report.schema.json
     curated/funnel_daily/site=S/dt=DAY/LOOP.part-0.parquet
     curated_csv/funnel_daily/site=S/LOOP.part-YEAR.csv
@@ -33,23 +33,30 @@ import duckdb
 
 from closedloop.events.times import parse
 from closedloop.lake import layout
+from closedloop.lake.judged import judged
 from closedloop.lake.queries import engine, gather
 from closedloop.loops.definition import Loop
+from closedloop.loops.lint import problems_with
+from closedloop.loops.proposal import written
+from closedloop.reports.advice import ADVICE, Advice
 from closedloop.reports.credit import credits_of
 from closedloop.reports.facts import FunnelRow
+from closedloop.reports.improvement import Basis, advise
 from closedloop.reports.metrics import SCHEMA, SUMMARY, Report, measure
 from closedloop.reports.page import FILE_NAMES, csv_name, page
 from closedloop.reports.reconcile import reconciled
 from closedloop.reports.restatement import changes
+from closedloop.reports.sentences import advice_tables, sentence
 from closedloop.reports.tables import funnel_csv, human_csv, quicksight_manifest, tables
 from closedloop.reports.words import Language, Words
 from closedloop.sites.definition import Site
+from closedloop.sites.document import Document
 
 MEMORY = "900MB"
 TABLE = "funnel_daily"
 RECOMPUTED = timedelta(days=7)
 HTML, JSON, CSV = "text/html; charset=utf-8", "application/json", "text/csv; charset=utf-8"
-PARQUET = "application/vnd.apache.parquet"
+PARQUET, YAML = "application/vnd.apache.parquet", "application/yaml"
 
 _FUNNEL = """loop VARCHAR, stage VARCHAR, source VARCHAR, medium VARCHAR, campaign VARCHAR, entered BIGINT,
  advanced BIGINT, held BIGINT, excluded BIGINT, revenue_minor BIGINT, currency VARCHAR, as_of TIMESTAMP"""
@@ -73,15 +80,18 @@ class File:
 def build(
     loop: Loop, sites: Mapping[str, Site], lake_folder: Path, as_of: datetime, publish: Publish, *, bucket: str,
     former: Report | None = None, erased: Sequence[datetime] = (), newest: bool = True, memory: str = MEMORY,
+    before: Sequence[Report] = (), expected: Mapping[str, tuple[int, float, float, float]] | None = None,
 ) -> Report:
     """Report on one loop as of one moment, from the lake's files, and publish it.
 
     Shapes: `sites` are all that the caller knows, the loop's among them; the manifest names them all. `former` is the
     report before this one, `erased` when people were erased, and `newest` says that none of a later moment is there.
+    `before` are the last reports of the loops that this one follows, oldest first, and `expected` what was forecast of
+    it when it was approved (see improvement.py).
     Errors: NotReconciled, and then nothing is published.
     """
     report, files = prepared(loop, sites, lake_folder, as_of, bucket=bucket, former=former, erased=erased,
-                             newest=newest, memory=memory)
+                             newest=newest, memory=memory, before=before, expected=expected)
     for file in files:
         publish(file.key, file.body, file.content_type)
     return report
@@ -90,6 +100,7 @@ def build(
 def prepared(
     loop: Loop, sites: Mapping[str, Site], lake_folder: Path, as_of: datetime, *, bucket: str,
     former: Report | None = None, erased: Sequence[datetime] = (), newest: bool = True, memory: str = MEMORY,
+    before: Sequence[Report] = (), expected: Mapping[str, tuple[int, float, float, float]] | None = None,
 ) -> tuple[Report, list[File]]:
     """A report and its files in the order in which they are written.
 
@@ -104,7 +115,28 @@ def prepared(
         report = replace(report, version=_version(report))
         # The tables for machines go forward alone: a report of an earlier moment is a version and no more.
         data = list(_data(connection, report, facts.funnel, Path(spill))) if newest else []
-    return report, [*data, *_report(report, loop.sites[0], list(_manifest(sites, bucket)), newest=newest)]
+        advice, draft = proposal(
+            Basis(loop, report, facts, as_of, judged(connection), before, expected), sites,
+        )
+    manifest = list(_manifest(sites, bucket))
+    return report, [*data, *_report(report, advice, draft, loop.sites[0], manifest, newest=newest)]
+
+
+def proposal(basis: Basis, sites: Mapping[str, Site]) -> tuple[Advice, bytes]:
+    """What a report advises, and the draft of the next loop as a file, with what has to be mended in it."""
+    loop, report = basis.loop, basis.report
+    words = Words(Language.EN)
+    advice, notes = advise(basis, lambda point: sentence(point, words, loop.currency))
+    tomorrow = report.day + timedelta(days=1)
+
+    def file(head: Sequence[str] = ()) -> bytes:
+        return written(loop, notes, tomorrow, report.version, head)
+
+    document = Document(file(), layout.DRAFT)
+    found = problems_with(document.read_as(Loop), sites, document, basis.as_of, loops=[loop.loop])
+    # A site may have changed since the loop was applied: then the draft says what a person has to mend.
+    problems = tuple(text for _, _, text in found)
+    return replace(advice, problems=problems), file([f"To be mended first: {text}" for text in problems])
 
 
 def _data(
@@ -146,14 +178,21 @@ def _version(report: Report) -> str:
     return f"{moment}-{hashlib.sha256(summary(report)).hexdigest()[:8]}"
 
 
-def _report(report: Report, site: str, manifest: Iterable[File], *, newest: bool) -> Iterator[File]:
+def _report(
+    report: Report, advice: Advice, draft: bytes, site: str, manifest: Iterable[File], *, newest: bool
+) -> Iterator[File]:
     """The version; of the newest also the report of the day, the manifest, and then what `latest/` shows."""
     folder = layout.report_version(site, report.loop, report.version)
     for language in Language:
         words = Words(language)
-        for table in tables(report, words).values():
+        for table in (*tables(report, words).values(), *advice_tables(advice, words).values()):
             yield File(folder + csv_name(table.name, language), human_csv(table, report.money.currency, words), CSV)
-    pages = {FILE_NAMES[language]: page(report, language).encode() for language in (Language.JA, Language.EN)}
+    pages = {FILE_NAMES[language]: page(report, language, advice).encode() for language in (Language.JA, Language.EN)}
+    drafted = (
+        (layout.DRAFT, draft, YAML), (layout.ADVICE_FILE, ADVICE.dump_json(advice, indent=1) + b"\n", JSON),
+    )
+    for name, body, kind in drafted:
+        yield File(folder + name, body, kind)
     for name, body in pages.items():
         yield File(folder + name, body, HTML)
     yield File(folder + "summary.json", summary(report), JSON)
@@ -164,6 +203,8 @@ def _report(report: Report, site: str, manifest: Iterable[File], *, newest: bool
         (layout.latest_report(site, report.loop), (*manifest, File(layout.report_schema(), schema(), JSON))),
     ):
         yield from before
+        for name, body, kind in drafted:
+            yield File(copy + name, body, kind)
         yield File(copy + "summary.json", summary(report), JSON)
         for name, body in pages.items():
             yield File(copy + name, body, HTML)

@@ -57,8 +57,8 @@ def optimum(a: Draws, b: Draws, worth: Draws, low: Draws, high: Draws, budget: f
     most = (scale + (b - 1) * np.log(np.maximum(low, 1e-9))).max(axis=1)
 
     def spends(level: Draws) -> Draws:
-        wanted = np.exp(np.clip((scale - level[:, None]) / (1 - b), -700, 700))
-        return np.clip(wanted, low, high)
+        wanted: Draws = np.exp(np.clip((scale - level[:, None]) / (1 - b), -700, 700))
+        return wanted.clip(low, high)
 
     for _ in range(HALVINGS):
         middle = (least + most) / 2

@@ -129,10 +129,11 @@ def leaks(passages: Sequence[Passage], reach: Reach, worth: float, random: Gener
         for at, rate in enumerate(rates)
     ])
     best = np.where(gains.max(axis=0) > 0, gains.argmax(axis=0), -1)
+    low, high = np.quantile(gains, (0.05, 0.95), axis=1)
     found = [
         Leak(
-            one.gate, float(rates[at].mean()), one.target, one.assumed, float(gains[at].mean()),
-            *(float(edge) for edge in np.quantile(gains[at], (0.05, 0.95))), float((best == at).mean()),
+            one.gate, float(rates[at].mean()), one.target, one.assumed, float(gains[at].mean()), float(low[at]),
+            float(high[at]), float((best == at).mean()),
         )
         for at, one in enumerate(passages)
     ]

@@ -9,8 +9,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
+from closedloop.reports.advice import Advice
 from closedloop.reports.charts import charts
 from closedloop.reports.metrics import Report
+from closedloop.reports.sentences import advice_tables, sentence
 from closedloop.reports.tables import shown as shown_cell
 from closedloop.reports.tables import tables
 from closedloop.reports.words import Language, Words
@@ -33,15 +35,17 @@ def _template() -> Template:
     return environment.get_template("report.html.j2")
 
 
-def page(report: Report, language: Language) -> str:
-    """A report as one page of HTML."""
+def page(report: Report, language: Language, advice: Advice) -> str:
+    """A report, and what it advises, as one page of HTML."""
     words = Words(language)
     # The drawings are ours and escape their texts; everything else is escaped by the template engine.
     drawn = {name: Markup(svg) for name, svg in charts(report, words).items()}  # noqa: S704
     style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))  # noqa: S704
     days = (report.ends - report.starts).days + 1
     return _template().render(
-        r=report, w=words, charts=drawn, tables=tables(report, words), style=style,
+        r=report, w=words, charts=drawn, style=style, a=advice,
+        tables={**tables(report, words), **advice_tables(advice, words)},
+        told=lambda point: sentence(point, words, advice.currency),
         shown=lambda cell, kind: shown_cell(cell, kind, report.money.currency, words),
         # Everything that a page leads to is of its own version, so a reader never meets two reports at once.
         csv=lambda table: f"../version={report.version}/{csv_name(table, language)}",

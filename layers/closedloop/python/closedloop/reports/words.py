@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from closedloop.attribution.journeys import NONE
 from closedloop.events.money import digits
+from closedloop.reports.advice_words import ADVICE_TEXTS
 from closedloop.reports.statistics import Interval
 
 if TYPE_CHECKING:
@@ -351,6 +352,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "events_delivered": ("Events delivered", "届いたイベント"),
     "events_counted": ("Events counted", "集計したイベント"),
     "duplicates": ("Duplicates, counted once", "重複(1回だけ集計)"),
+    "set_aside": ("Set aside: taken back by a list, or saying who is who", "除外(リストの取り下げ・個人の統合と分割)"),
     "late": ("Late, older than 7 days when received", "遅延(受信時に7日超)"),
     "machine": ("By machines, set apart", "機械(除外)"),
     "failed_events": ("Failed, in the failed store of all sites", "失敗(全サイトの保管数)"),
@@ -368,7 +370,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "holds": ("Holds", "結果"),
     "yes": ("yes", "成立"),
     "no": ("no", "不成立"),
-    "check:events_counted_once": ("Distinct event ids are the rows counted", "イベントIDの種類数 = 集計行数"),
+    "check:events_counted_once": ("Events counted and set aside are the distinct ids", "集計 + 除外 = イベントIDの種類数"),
     "check:delivered_covers_counted": ("Delivered events cover those counted", "届いた件数 ≥ 集計件数"),
     "check:page_views_cover_users": ("Page views cover unique users", "ページビュー ≥ ユニークユーザー"),
     "check:users_are_known_or_anonymous": (
@@ -571,6 +573,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "deals_unit": ("deals", "件"),
     "day_format": ("%b %-d", "%-m/%-d"),
     "empty_table": ("No rows yet.", "まだ行がありません。"),
+    **ADVICE_TEXTS,
 }
 
 

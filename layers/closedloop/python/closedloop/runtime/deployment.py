@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 from pathlib import Path
@@ -43,6 +44,15 @@ def use(stage: str | None, outputs: Path | None) -> str:
     if settings.STATE_TABLE in os.environ:
         return "the environment's settings"
     raise NoDeployment("no deployment: start one here with `make run`, or name a stage with --stage")
+
+
+def operator() -> str:
+    """Who is at the keyboard, by the name they are logged in with."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A container's user may have no name.
+        return f"user {os.getuid()}"
 
 
 def _of_stage(stage: str) -> dict[str, str]:

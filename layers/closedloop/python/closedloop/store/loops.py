@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from closedloop.errors import LoopMoved
 from closedloop.events.times import iso, parse
@@ -16,10 +19,13 @@ from closedloop.store.table import Item, Table, key
 class Loops(Table):
     """Keeps the loops."""
 
-    def put_loop(self, loop: Loop, now: datetime, seen: str | None = None) -> str:
+    def put_loop(
+        self, loop: Loop, now: datetime, seen: str | None = None, approval: Mapping[str, Any] | None = None
+    ) -> str:
         """Declare a loop; the same words are the same version, other words a new one beside it.
 
         Shapes: `seen` is the version that the change was checked against, empty for none; any when left out.
+        `approval` is kept with a new version: who took it, from which report, and what was expected of it.
         Errors: LoopMoved when somebody else changed the loop meanwhile.
         """
         version = version_of(loop)
@@ -46,6 +52,9 @@ class Loops(Table):
             ),
             {"Put": {"TableName": self._table, "Item": key("L", loop.loop)}},
         ]
+        if approval is not None:
+            kept_with = {schema.BODY: {"S": json.dumps(approval, ensure_ascii=False, sort_keys=True)}}
+            writes.append(self._once({**key(f"L#{loop.loop}", f"A#{iso(now)}#{version}"), **kept_with}))
         try:
             self._dynamo.call("TransactWriteItems", {"TransactItems": writes})
         except CallFailed as error:
@@ -63,6 +72,14 @@ class Loops(Table):
         versions = {item[schema.SK]["S"][2:]: _loop(item) for item in self._query(f"L#{name}", "V#")}
         history = [item[schema.SK]["S"].split("#") for item in self._query(f"L#{name}", "H#")]
         return [(parse(at), versions[version]) for _, at, version in history]
+
+    def loop_approvals(self, name: str) -> list[dict[str, Any]]:
+        """Who took which version of a loop and when, from which report, in order of time."""
+        found = []
+        for item in self._query(f"L#{name}", "A#"):
+            _, at, version = item[schema.SK]["S"].split("#")
+            found.append({"at": at, "version": version, **json.loads(item[schema.BODY]["S"])})
+        return found
 
     def loops(self) -> list[Loop]:
         """Every loop that was declared, in its current version."""

@@ -9,6 +9,7 @@
 | K#key-hash    | SITE                        | whose write key this is, and whether it is secret         |
 | O#origin      | SITE                        | that pages of this origin belong to a site                |
 | L#loop        | CURRENT, V#version          | a loop's definition, each version for ever                |
+| L#loop        | A#moment#version            | who took that version, from which report                  |
 | L             | loop                        | which loops there are                                     |
 | N#node        | E#strong or E#node          | evidence that two nodes belong together                   |
 | P#person      | PROFILE                     | the fold, with the mark that a decision is due; or the id |
