@@ -14,10 +14,13 @@ import typer
 from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, Outputs, Stage, known_site, named
 from closedloop.errors import NotFound
+from closedloop.events.identifiers import Hasher
 from closedloop.runtime import clock, doors, settings
 from closedloop.world import files, mailbox
 from closedloop.world.courier import Played
 from closedloop.world.generate import generate
+from closedloop.world.offices import offices as hard_to_tell
+from closedloop.world.offices import resolved
 from closedloop.world.pages import serve
 from closedloop.world.play import play as play_world
 from closedloop.world.post import OverHttp
@@ -114,6 +117,19 @@ def pages(
     named(stage, outputs)
     with serve(folder, settings.settings()[settings.PUBLIC_URL], port) as server:
         server.serve_forever()
+
+
+@app.command(epilog="Example: closedloop world offices --people 2000")
+def offices(
+    people: Annotated[int, typer.Option(min=2, help="How many people.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed is the same world.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Tell people apart who share browsers, logins and telephones, and hold it against the truth; nothing is sent."""
+    end = clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    found = resolved(hard_to_tell(people, seed, end, Hasher(b"a world of its own", "demo")))
+    content = asdict(found) | {"precision": round(found.precision, 4), "recall": round(found.recall, 4)}
+    console.as_json(content) if as_json else console.facts("persons against the truth", content)
 
 
 def _show(played: Played, as_json: bool) -> None:
