@@ -19,7 +19,8 @@ import pytest
 from typer.testing import CliRunner
 
 from closedloop.cli.main import app
-from closedloop.lake.report_files import prepared, summary
+from closedloop.lake.report_files import prepared
+from closedloop.reports.summary import summary
 from closedloop.loops.flow import decide_shard
 from closedloop.runtime import doors
 from tests.accounts import forget
@@ -707,7 +708,8 @@ def test_every_command_explains_itself(run: Run) -> None:
     for words in (
         [], ["site"], ["site", "apply"], ["site", "show"], ["site", "snippet"], ["site", "secrets"], ["loop"],
         ["loop", "apply"], ["loop", "check"], ["loop", "diff"], ["loop", "history"], ["loop", "schema"],
-        ["loop", "show"], ["run"], ["run", "start"], ["run", "show"], ["report"], ["report", "build"], ["import"],
+        ["loop", "show"], ["run"], ["run", "start"], ["run", "show"], ["report"], ["report", "build"],
+        ["report", "open"], ["report", "diff"], ["report", "schema"], ["import"],
         ["import", "access-log"], ["person"], ["person", "show"], ["replay"], ["explain"], ["explain", "source"],
         ["explain", "agent"], ["world"], ["rebuild"], ["doctor"],
     ):

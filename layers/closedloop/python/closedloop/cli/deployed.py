@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from closedloop.errors import NotFound
+from closedloop.loops.definition import Loop
 from closedloop.runtime import deployment, doors
 from closedloop.sites.definition import Site
 
@@ -37,3 +38,14 @@ def known_site(name: str) -> Site:
     if site is None:
         raise NotFound(f"no site {name!r} is known; apply its file first: closedloop site apply FILE")
     return site
+
+
+def known_loop(name: str) -> Loop:
+    """A loop that was applied, as it stands.
+
+    Errors: NotFound.
+    """
+    loop = doors.state().loop(name)
+    if loop is None:
+        raise NotFound(f"no loop {name!r} is known; apply its file first: closedloop loop apply FILE")
+    return loop

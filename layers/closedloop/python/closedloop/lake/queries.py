@@ -249,7 +249,7 @@ def _gathered(
         mails=tuple(f.MailCount(campaign, name, bool(machine), people)
                     for campaign, name, machine, people in lake.ask("mail_events")),
         actions=tuple(f.ActionCount(*row) for row in lake.ask("actions")),
-        quality=replace(f.Quality(*lake.ask("quality")[0]), failed=_failed(folder)),
+        quality=replace(f.Quality(*(int(count) for count in lake.ask("quality")[0])), failed=_failed(folder)),
         funnel=tuple(
             f.FunnelRow(site, day, name, stage, source, medium, campaign, int(entered), int(advanced), int(held),
                         int(excluded), int(revenue), currency)

@@ -21,7 +21,6 @@ after the same former report gives the same bytes, and a second run overwrites t
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -42,11 +41,12 @@ from closedloop.reports.advice import ADVICE, Advice
 from closedloop.reports.credit import credits_of
 from closedloop.reports.facts import FunnelRow
 from closedloop.reports.improvement import Basis, advise
-from closedloop.reports.metrics import SCHEMA, SUMMARY, Report, measure
+from closedloop.reports.metrics import Report, measure
 from closedloop.reports.page import FILE_NAMES, csv_name, page
 from closedloop.reports.reconcile import reconciled
 from closedloop.reports.restatement import changes
 from closedloop.reports.sentences import advice_tables, sentence
+from closedloop.reports.summary import schema, summary
 from closedloop.reports.tables import funnel_csv, human_csv, quicksight_manifest, tables
 from closedloop.reports.words import Language, Words
 from closedloop.sites.definition import Site
@@ -208,23 +208,6 @@ def _report(
         yield File(copy + "summary.json", summary(report), JSON)
         for name, body in pages.items():
             yield File(copy + name, body, HTML)
-
-
-def summary(report: Report) -> bytes:
-    """A report for machines, in the shape that `schema` tells."""
-    return SUMMARY.dump_json(report, indent=1) + b"\n"
-
-
-def schema() -> bytes:
-    """What stands in a report for machines, as JSON Schema."""
-    told = {"$schema": "https://json-schema.org/draft/2020-12/schema",
-            "title": f"Closed Loop report, schema {SCHEMA}", **SUMMARY.json_schema(mode="serialization")}
-    return json.dumps(told, indent=1, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-
-
-def read_summary(body: bytes) -> Report | None:
-    """A report again from its summary; nothing where it was written in another shape than today's."""
-    return SUMMARY.validate_json(body) if json.loads(body).get("schema") == SCHEMA else None
 
 
 def _manifest(sites: Mapping[str, Site], bucket: str) -> Iterator[File]:

@@ -122,7 +122,8 @@ class ActionCount:
 class Quality:
     """How good the data are: what was delivered, what counts, what is set apart.
 
-    Units: events; `failed` are records of the failed store, which the whole installation shares.
+    Units: events; `set_aside` are what a list took back and operators' words on who is who; `failed` are records of
+    the failed store, which the whole installation shares.
     """
 
     delivered: int
@@ -133,6 +134,7 @@ class Quality:
     page_views: int
     human_page_views: int
     cookieless: int
+    set_aside: int = 0
     failed: int = 0
 
 

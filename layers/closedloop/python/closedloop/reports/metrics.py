@@ -264,6 +264,7 @@ class DataQuality:
     failed: int
     human_page_views: int
     cookieless_share: float | None
+    set_aside: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -687,5 +688,5 @@ def _quality(quality: Quality) -> DataQuality:
     return DataQuality(
         delivered=quality.delivered, counted=quality.counted, duplicates=quality.delivered - quality.distinct_ids,
         late=quality.late, machine=quality.machine, failed=quality.failed, human_page_views=quality.human_page_views,
-        cookieless_share=statistics.share(quality.cookieless, quality.human_page_views),
+        cookieless_share=statistics.share(quality.cookieless, quality.human_page_views), set_aside=quality.set_aside,
     )

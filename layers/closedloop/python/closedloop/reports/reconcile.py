@@ -33,7 +33,7 @@ def _check(name: str, left: int, relation: str, right: int) -> Check:
 
 def _checks(report: Report, facts: Facts, credits: Credits) -> Iterator[Check]:
     quality, people, money = facts.quality, report.people, report.money
-    yield _check("events_counted_once", quality.counted, "=", quality.distinct_ids)
+    yield _check("events_counted_once", quality.counted + quality.set_aside, "=", quality.distinct_ids)
     yield _check("delivered_covers_counted", quality.delivered, "≥", quality.counted)
     yield _check("page_views_cover_users", people.page_views, "≥", people.unique_users)
     yield _check("users_are_known_or_anonymous", people.known + people.anonymous, "=", people.unique_users)

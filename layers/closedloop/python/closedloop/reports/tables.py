@@ -227,8 +227,8 @@ def _quality(report: Report, words: Words) -> Table:
     quality, unit = report.quality, words.get("events_unit")
     counts = (
         ("events_delivered", quality.delivered), ("events_counted", quality.counted),
-        ("duplicates", quality.duplicates), ("late", quality.late), ("machine", quality.machine),
-        ("failed_events", quality.failed),
+        ("duplicates", quality.duplicates), ("set_aside", quality.set_aside), ("late", quality.late),
+        ("machine", quality.machine), ("failed_events", quality.failed),
     )
     of_views = words.get("of_views", n=words.number(quality.human_page_views))
     return Table("quality", _columns("metric", "value/figure", "unit"), (

@@ -370,7 +370,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "holds": ("Holds", "結果"),
     "yes": ("yes", "成立"),
     "no": ("no", "不成立"),
-    "check:events_counted_once": ("Events counted and set aside are the distinct ids", "集計 + 除外 = イベントIDの種類数"),
+    "check:events_counted_once": (
+        "Events counted and set aside are the distinct ids",
+        "集計 + 除外 = イベントIDの種類数",
+    ),
     "check:delivered_covers_counted": ("Delivered events cover those counted", "届いた件数 ≥ 集計件数"),
     "check:page_views_cover_users": ("Page views cover unique users", "ページビュー ≥ ユニークユーザー"),
     "check:users_are_known_or_anonymous": (

@@ -12,11 +12,12 @@ from zoneinfo import ZoneInfo
 from closedloop.errors import NotFound, NotReconciled
 from closedloop.events.times import iso, parse
 from closedloop.lake import layout
-from closedloop.lake.report_files import build, read_summary
+from closedloop.lake.report_files import build
 from closedloop.loops.definition import Loop
 from closedloop.reports.bottleneck import OWN_LOOPS
 from closedloop.reports.metrics import Report
 from closedloop.runtime import clock, doors, observe
+from closedloop.runtime.published import before, published
 
 
 def build_reports(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
@@ -75,13 +76,14 @@ def _former(loop: Loop, as_of: datetime) -> tuple[Report | None, bool]:
     found = published(layout.latest_report(loop.sites[0], loop.loop))
     newest = found is None or found.as_of <= iso(as_of)
     while found is not None and found.as_of >= iso(as_of):
-        found = _before(loop, found)
+        found = before(loop, found)
     return found, newest
 
 
 def _followed(loop: Loop) -> Iterator[Report]:
     """The last reports of the loops that this one follows, oldest first."""
-    known, found = {one.loop: one for one in doors.state().loops()}, []
+    known = {one.loop: one for one in doors.state().loops()}
+    found: list[Report | None] = []
     seen, follows = {loop.loop}, loop.follows
     while follows in known and follows not in seen and len(found) < OWN_LOOPS:
         seen.add(follows)
@@ -97,15 +99,3 @@ def _expected(loop: Loop) -> dict[str, tuple[int, float, float, float]]:
     ahead = [one for one in taken if one["at"][:10] <= f"{loop.period.start}"]
     spans = (ahead[-1] if ahead else taken[0])["expected"] if taken else {}
     return {metric: (target, low, middle, high) for metric, (target, low, middle, high) in spans.items()}
-
-
-def _before(loop: Loop, report: Report) -> Report | None:
-    if report.changes is None:
-        return None
-    return published(layout.report_version(loop.sites[0], loop.loop, report.changes.former))
-
-
-def published(folder: str) -> Report | None:
-    """The report in a folder of the reports; nothing where there is none, or none of today's shape."""
-    key, files = f"{folder}summary.json", doors.reports()
-    return read_summary(files.get(key)) if key in files.keys(key) else None
