@@ -14,10 +14,10 @@ from closedloop.events.times import iso
 from closedloop.identity.persons import person_id
 from closedloop.loops.flow import decide_shard
 from closedloop.profiles.flow import project, readable
-from closedloop.runtime import doors
+from closedloop.runtime import clock, doors
 from tests.accounts import forget
 from tests.builders import CHROME
-from tests.cli.conftest import NOW, PEPPER, Cloud, Run, the_examples
+from tests.cli.conftest import NOW, PEPPER, STATE, Cloud, Run, the_examples
 
 HASHER = Hasher(PEPPER.encode(), "demo")
 NTA = "7000012050002"
@@ -163,6 +163,24 @@ def test_what_names_no_account_is_answered_in_words(people: Cloud, run: Run) -> 
 def test_a_list_without_companies_is_empty(applied: Cloud, run: Run) -> None:
     assert run("account", "list", "--site", "demo", "--json").json == []
     assert run("account", "list", "--site", "nowhere").status == 2
+
+
+def test_a_person_is_shown_with_their_role_and_why(people: Cloud, run: Run) -> None:
+    shown = run("person", "show", "--email", PRESIDENT, "--site", "demo", "--json").json
+    assert shown["role"] == {"role": "decision_maker", "why": "job_title is 代表取締役"}
+    assert shown["contact"]["company_domain"] == "mizu.co.jp"
+
+
+def test_whoever_is_erased_is_of_no_account_and_the_others_stay(
+    people: Cloud, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "sleep", lambda seconds: None)
+    person = person_id(node(PRESIDENT))
+    assert any(person in repr(item) for item in people.items(STATE) if item["pk"]["S"].startswith("A#"))
+    assert run("person", "erase", "--email", PRESIDENT, "--site", "demo", "--confirm").status == 0
+    assert not any(person in repr(item) for item in people.items(STATE) if item["pk"]["S"].startswith("A#"))
+    [mizu, _] = run("account", "list", "--site", "demo", "--json").json
+    assert (mizu["persons"], mizu["missing"]) == (2, ["decision_maker", "influencer"])
 
 
 def test_no_progress_or_log_line_names_anybody(people: Cloud, run: Run) -> None:

@@ -16,6 +16,7 @@ from closedloop.events.times import iso
 from closedloop.identity import decisions as deciding
 from closedloop.identity.flow import Neighbourhood, gather
 from closedloop.identity.persons import anchor_of, person_id
+from closedloop.identity.roles import role_of
 from closedloop.profiles.flow import events_of, read_person
 from closedloop.runtime import clock, doors
 
@@ -68,7 +69,8 @@ def show(
     content: dict[str, Any] = {
         "person": profile.person, "contact": contact, "nodes": sorted(nearby.strong | nearby.near),
         "first": profile.first_at, "last": profile.last_at, "came_from": profile.first_source,
-        "attributes": profile.attributes, "stages": positions,
+        "attributes": profile.attributes, "role": role_of(profile.attributes, sites[site])._asdict(),
+        "stages": positions,
         "deals": {name: (deal.standing, deal.amount_minor, deal.currency) for name, deal in profile.deals.items()},
         "owns": customers.owned(profile, sites, site, now),
         "brought_by": [one._asdict() for one in profile.referred],
@@ -86,7 +88,7 @@ def show(
         console.as_json(content)
         return
     console.facts(words, {name: content[name] for name in (
-        "person", "contact", "nodes", "first", "last", "came_from", "attributes", "stages", "deals",
+        "person", "contact", "nodes", "first", "last", "came_from", "attributes", "role", "stages", "deals",
         "suppressed", "machine", "consent", "asked_to_confirm",
     )})
     customers.show_owned(content["owns"])
