@@ -17,7 +17,7 @@ from closedloop.profiles.flow import project, readable
 from closedloop.runtime import clock, doors
 from tests.accounts import forget
 from tests.builders import CHROME
-from tests.cli.conftest import NOW, PEPPER, STATE, Cloud, Run, the_examples
+from tests.cli.conftest import NOW, PEPPER, STATE, Cloud, Run, a_file, the_examples
 
 HASHER = Hasher(PEPPER.encode(), "demo")
 NTA = "7000012050002"
@@ -60,10 +60,16 @@ def people(applied: Cloud) -> Cloud:
             [(f"V#demo#{email[:3]}", one, contact if one is form else {}) for one in (*pages, form)],
             site="demo", door=Door.FORM, received_at=at, headers={},
         ))
+    follow()
+    return applied
+
+
+def follow() -> None:
+    """What the ledger holds becomes profiles, as its stream makes them."""
+    forget()
     packets = list(doors.ledger().every_packet())
     project([(str(n), packet, readable(packet)) for n, packet in enumerate(packets)], doors.state(), doors.ledger(),
             doors.sites(), lambda: NOW)
-    return applied
 
 
 def decided(*emails: str) -> None:
@@ -186,3 +192,26 @@ def test_whoever_is_erased_is_of_no_account_and_the_others_stay(
 def test_no_progress_or_log_line_names_anybody(people: Cloud, run: Run) -> None:
     said = run("account", "list", "--site", "demo", "--json").err
     assert not any(email in said for email, *_ in EVERYBODY)
+
+
+CARDS = """mail,会社,法人番号,役職,立場,日付
+mori@mizu.co.jp,水株式会社,7000-0120-50002,係長,,2026/11/01
+abe@gmail.com,水株式会社,7000012050002,,決裁者,2026/11/02
+oda@kaze.example,風,,担当,,2026/11/03
+"""
+CARDS_MAP = """source: cards
+kind: people
+fields: {email: mail, company: 会社, corporate_number: 法人番号, at: 日付}
+attributes: {job_title: 役職, role: {column: 立場, values: {決裁者: decision_maker}}}
+"""
+
+
+def test_a_list_of_business_cards_makes_accounts_with_roles(applied: Cloud, run: Run) -> None:
+    files = a_file("cards.csv", CARDS), a_file("cards.yaml", CARDS_MAP)
+    said = run("import", "people", files[0], "--map", files[1], "--site", "demo", "--json")
+    assert said.status == 0, said.err
+    follow()
+    found = run("account", "list", "--site", "demo", "--json").json
+    assert [(one["company"], one["roles"], one["corporate_numbers"]) for one in found] == [
+        ("風", {"user": 1}, []), ("水株式会社", {"decision_maker": 1, "influencer": 1}, [NTA]),
+    ]
