@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 
 from closedloop.cli.main import app
 from closedloop.lake.report_files import prepared
-from closedloop.reports.summary import summary
 from closedloop.loops.flow import decide_shard
+from closedloop.reports.summary import summary
 from closedloop.runtime import doors
 from tests.accounts import forget
 from tests.cli.conftest import (

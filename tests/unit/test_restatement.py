@@ -34,7 +34,8 @@ def first(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, list[File]]
 
 
 def late(*, name: str = "Deal Won", amount: int | None = 70, **changes: Any) -> dict[str, Any]:
-    return a_deal("late", name, "bob", amount, at=DAY + timedelta(days=9), received_at=LATE, **{"deal": "d2", **changes})
+    told = {"deal": "d2", "received_at": LATE, **changes}
+    return a_deal("late", name, "bob", amount, at=DAY + timedelta(days=9), **told)
 
 
 CASES = {

@@ -416,8 +416,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Kaplan–Meier; whoever is still there counts as waiting, whoever left the path as waiting until then, and the "
         "95% interval rests on Greenwood's error. After 30 days: the shares that had moved on along the path, had left "
         "it (lost, taken out or recycled) or were still there, by Aalen–Johansen; they sum to 100%. The mean of those "
-        "who finished is never shown: it forgets those who are still on the way. A dash: fewer than half have moved on, "
-        "or nobody could stay 30 days yet.",
+        "who finished is never shown: it forgets those who are still on the way. A dash: fewer than half have "
+        "moved on, or nobody could stay 30 days yet.",
         "各段階に入ってから次へ進むまでの日数です。中央値はカプラン・マイヤー法で半数が進んだ日数を示し、"
         "滞在中の人は待機中、経路を離れた人はその時点まで待機として扱います。95%区間はGreenwoodの誤差によります。"
         "30日後は、先へ進んだ人、経路を離れた人(失注・対象外・再育成)、滞在中の人の割合(Aalen–Johansen法)で、"
@@ -474,9 +474,9 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Met: people and browsers that met the campaign in the period; known before: those of them who had named "
         "themselves before they met it. Brought: new persons whom it met last, and the share of them with fit. Back: "
         "of those brought at least 30 days ago, the share active again on another day within 30 days. Firework index: "
-        "1 − that share ÷ the same of all others brought; above 0.5 the effect ends with the campaign, flagged only where "
-        "chance does not explain it (Newcombe, 95%). Prize hunters: took a prize and did nothing else, in at least 30 "
-        "days. No return, drawn: the chance that one more does not come back, drawn to all campaigns' where few are "
+        "1 − that share ÷ the same of all others brought; above 0.5 the effect ends with the campaign, flagged only "
+        "where chance does not explain it (Newcombe, 95%). Prize hunters: took a prize and did nothing else, in at "
+        "least 30 days. No return, drawn: the chance that one more does not come back, drawn to all campaigns' where few are "
         "known (Beta prior).",
         "接触は期間中にその施策に触れた人とブラウザ、既知はうち接触前に特定済みの人です。獲得は最後に触れた新規個人と"
         "適合の割合。再訪は30日以上前に獲得した人のうち30日以内の別の日に再び活動した割合。花火指数は"
