@@ -476,8 +476,8 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "of those brought at least 30 days ago, the share active again on another day within 30 days. Firework index: "
         "1 − that share ÷ the same of all others brought; above 0.5 the effect ends with the campaign, flagged only "
         "where chance does not explain it (Newcombe, 95%). Prize hunters: took a prize and did nothing else, in at "
-        "least 30 days. No return, drawn: the chance that one more does not come back, drawn to all campaigns' where few are "
-        "known (Beta prior).",
+        "least 30 days. No return, drawn: the chance that one more does not come back, drawn to all campaigns' where "
+        "few are known (Beta prior).",
         "接触は期間中にその施策に触れた人とブラウザ、既知はうち接触前に特定済みの人です。獲得は最後に触れた新規個人と"
         "適合の割合。再訪は30日以上前に獲得した人のうち30日以内の別の日に再び活動した割合。花火指数は"
         " 1 −(その割合÷他の施策の同じ割合)で、0.5を超えると効果が施策とともに終わる花火型です(偶然で説明できない"
