@@ -159,14 +159,14 @@ def _decide(what: str, decision: deciding.Decision, *, dry_run: bool, as_json: b
     if not dry_run:
         doors.ledger().append([decision.packet])
     content: dict[str, Any] = {
-        what: decision.name, "written": not dry_run,
+        what: "" if dry_run and what != "undo" else decision.name, "written": not dry_run,
         "before": [told(names) for names in decision.before], "after": [told(names) for names in decision.after],
     }
     if as_json:
         console.as_json(content)
         return
     console.table(
-        f"{what} {decision.name}: {'would concern' if dry_run else 'written; folded anew within seconds'}",
+        f"{what} would concern" if dry_run else f"{what} {decision.name}: written; all follows within seconds",
         ("person", "", "address held", "names", "stages"),
         [
             (row["person"], when, row["email"], "\n".join(map(_short, row["names"])), row["stages"])
