@@ -36,7 +36,9 @@ HOSTILE = (
     "=cmd|' /C calc'!A0", "{{7*7}}", "${7*7}", "']]><script>x</script>", "</style><script>1</script>",
     "\u202eevil\u0000", "@SUM(1+1)", "https://evil.example/x.js",
 )
-LINK = re.compile(r"#\w+|\.\./version=20261124T030000000Z-[0-9a-f]{8}/(index(\.ja)?\.html|human/\w+(\.ja)?\.csv)")
+LINK = re.compile(
+    r"#\w+|\.\./version=20261124T030000000Z-[0-9a-f]{8}/(index(\.ja)?\.html|proposal\.yaml|human/\w+(\.ja)?\.csv)"
+)
 CSP = ("default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'none'; base-uri 'none'; "
        "form-action 'none'")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -84,8 +84,11 @@ def propose(
     """Fetch the draft of the loop after this one, made from its newest report; read it, change it, apply it."""
     named(stage, outputs)
     found = _declared(loop)
-    latest = layout.latest_report(found.sites[0], found.loop)
-    drafted, advice = _file(f"{latest}{DRAFT}"), _file(f"{latest}{ADVICE_FILE}")
+    newest = _file(f"{layout.latest_report(found.sites[0], found.loop)}summary.json")
+    version = str(json.loads(newest).get("version", "")) if newest is not None else ""
+    # What lies in the folder of a version is of one report, whenever somebody looks.
+    folder = layout.report_version(found.sites[0], found.loop, version)
+    drafted, advice = _file(f"{folder}{DRAFT}"), _file(f"{folder}{ADVICE_FILE}")
     if drafted is None or advice is None:
         raise NotFound(f"no report of {loop!r} has made a draft yet; build one first: closedloop report build {loop}")
     if out is not None:
@@ -253,22 +256,20 @@ def history(loop: str, as_json: AsJson = False, stage: Stage = None, outputs: Ou
         console.as_json({"loop": loop, "versions": content})
         return
     console.table(f"loop {loop}", ("since", "version", "by", "what changed"), [
-        (str(row["at"])[:16], row["version"], row.get("by", ""), "\n".join((*row["changes"], *_came_from(row))))
-        for row in content
+        (str(row["at"])[:16], row["version"], row.get("by", ""), "\n".join(row["changes"])) for row in content
     ])
+    for row in content:
+        if "from_report" in row:
+            _list(f"{row['version']} is from the report of {row['from_loop']}, version {row['from_report']}", [
+                *(f"proposed: {one}" for one in row.get("proposed", ())),
+                *(f"by hand: {one}" for one in row.get("by_hand", ())),
+            ])
 
 
 def _lineage(taken: Mapping[str, Any]) -> dict[str, Any]:
+    """Who took a version, from which report, what that proposed, and what a person did otherwise."""
     names = ("by", "from_loop", "from_report", "proposed", "by_hand")
     return {name: taken[name] for name in names if name in taken}
-
-
-def _came_from(row: Mapping[str, Any]) -> Iterator[str]:
-    """Where a version came from: the loop and its report, what that proposed, and what a person did otherwise."""
-    if "from_report" in row:
-        yield f"from the report of {row['from_loop']}, version {row['from_report']}"
-        yield from (f"proposed: {one}" for one in row.get("proposed", ()))
-        yield from (f"by hand: {one}" for one in row.get("by_hand", ()))
 
 
 def _read(file: Path) -> Loop:
