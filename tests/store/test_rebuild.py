@@ -13,7 +13,7 @@ from closedloop.profiles.rebuild import Rebuild
 from closedloop.store.calls import Dynamo
 from closedloop.store.ledger import Ledger, packet_of
 from closedloop.store.state import State
-from tests.builders import NOW, SITE, a_site
+from tests.builders import NOW, SITE, a_site, the_pepper
 from tests.faults.a_world import a_world
 
 SITES = {SITE: a_site()}
@@ -40,6 +40,11 @@ def paged(engine: tuple[Dynamo, Any]) -> Paged:
 @pytest.fixture
 def ledger(paged: Paged, tables: tuple[str, str]) -> Ledger:
     return Ledger(paged, tables[0], lambda attempt: None)
+
+
+@pytest.fixture
+def state(paged: Paged, tables: tuple[str, str]) -> State:
+    return State(paged, tables[1], the_pepper)
 
 
 @pytest.fixture

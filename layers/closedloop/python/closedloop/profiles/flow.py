@@ -16,7 +16,7 @@ from closedloop.errors import BadShape, ProfileMoved, TryAgain
 from closedloop.events import event as names
 from closedloop.events.confirmations import ASKED_WITHIN, Question, questions_of
 from closedloop.events.event import Door, Event, distinct
-from closedloop.events.identifiers import is_address, is_strong, normal_address
+from closedloop.events.identifiers import is_strong, normal_address
 from closedloop.events.packet import Packet, retracted_by, standing
 from closedloop.identity.accounts import company_facts
 from closedloop.identity.evidence import Link, links_of
@@ -74,6 +74,30 @@ class Projected:
     hot: set[str] = field(default_factory=set)
 
 
+class KeptEvidence:
+    """Which evidence the table has already, as it was read once, so that nothing is written to say it again."""
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._read = ReadOnce(evidence)
+        self._added: dict[tuple[str, str, str], tuple[datetime, str]] = {}
+
+    def has(self, link: Link) -> bool:
+        """Whether the table has this evidence, or earlier evidence that says the same, at both its ends."""
+        said = self._added.get((link.node, link.strong, link.kind))
+        return (said is not None and said <= (link.at, link.event)) or all(
+            any(
+                (kept.node, kept.strong, kept.kind) == (link.node, link.strong, link.kind)
+                and (kept.at, kept.event) <= (link.at, link.event)
+                for kept in self._read.links(end)
+            )
+            for end in (link.strong, link.node)
+        )
+
+    def add(self, link: Link) -> None:
+        """Note what was written."""
+        self._added[link.node, link.strong, link.kind] = link.at, link.event
+
+
 def project(
     arrived: Sequence[tuple[str, Packet, Sequence[Event]]],
     state: Profiles,
@@ -88,10 +112,14 @@ def project(
     result = Projected()
     touched: dict[str, set[str]] = {}
     hot: set[str] = set()
+    kept = KeptEvidence(state)
     for record, _, events in arrived:
         try:
             for link in dict.fromkeys(link for event in events for link in links_of(event)):
-                state.put_link(link)
+                # An app names its user in every event, which is nothing new after the first.
+                if not kept.has(link):
+                    state.put_link(link)
+                    kept.add(link)
         except TryAgain:
             result.again.add(record)
     # The batch's own evidence is written; what others write meanwhile makes them fold the same people.
@@ -164,7 +192,7 @@ class _Folded(NamedTuple):
 def _says_who(event: Event) -> bool:
     """Whether an event can change who is who for others than those whom it names."""
     return len(event.identifiers) > 1 or event.name == names.CONSENT_CONFIRMED or (
-        event.visitor is not None and any(is_address(name) for name in event.identifiers)
+        event.visitor is not None and bool(event.identifiers)
     )
 
 

@@ -9,37 +9,20 @@ from typing import Any, cast
 from closedloop.events.event import Event
 from closedloop.events.identifiers import is_strong
 from closedloop.events.packet import Packet
-from closedloop.identity.evidence import Link, links_of
-from closedloop.identity.flow import ReadOnce
-from closedloop.profiles.flow import Packets, Profiles, Projected, project
+from closedloop.identity.evidence import links_of
+from closedloop.profiles.flow import KeptEvidence, Packets, Profiles, Projected, project
 from closedloop.sites.definition import Site
 
 # So many names are remembered as done; whoever was forgotten is folded once more, which changes nothing.
 REMEMBERED = 200_000
 
 
-class _Spared:
-    """The State table, spared of evidence that it has; and whose profiles were asked for."""
+class _Counted:
+    """The State table, and whose profiles were asked for."""
 
     def __init__(self, state: Profiles) -> None:
         self._state = state
-        self._kept = ReadOnce(state)
         self.persons: set[str] = set()
-
-    def has(self, link: Link) -> bool:
-        """Whether the table has this evidence, or earlier evidence that says the same, at both its ends."""
-        return all(
-            any(
-                (kept.node, kept.strong, kept.kind) == (link.node, link.strong, link.kind)
-                and (kept.at, kept.event) <= (link.at, link.event)
-                for kept in self._kept.links(end)
-            )
-            for end in (link.strong, link.node)
-        )
-
-    def put_link(self, link: Link) -> None:
-        if not self.has(link):
-            self._state.put_link(link)
 
     def profile(self, person: str) -> Any:
         self.persons.add(person)
@@ -67,24 +50,24 @@ class Rebuild:
 
     def fold(self, arrived: Iterable[tuple[str, Packet, Sequence[Event]]], sites: Mapping[str, Site]) -> Projected:
         """Fold everybody whom a page of packets names and who was not folded before."""
-        spared = _Spared(self._state)
+        counted, kept = _Counted(self._state), KeptEvidence(self._state)
         naming = [
             (number, packet, named) for number, packet, events in arrived
-            if (named := [event for event in events if event.identifiers]) and self._is_new(named, spared)
+            if (named := [event for event in events if event.identifiers]) and self._is_new(named, kept)
         ]
-        result = project(naming, cast(Profiles, spared), self._ledger, sites, self._now)
+        result = project(naming, cast(Profiles, counted), self._ledger, sites, self._now)
         for number, _, events in naming:
             if number not in result.again:
                 self._done.update((name, None) for name in _names(events))
         for name in list(self._done)[: max(0, len(self._done) - REMEMBERED)]:
             del self._done[name]
-        self.persons += len(spared.persons)
+        self.persons += len(counted.persons)
         self.changed += len(result.changed)
         return result
 
-    def _is_new(self, events: Sequence[Event], spared: _Spared) -> bool:
+    def _is_new(self, events: Sequence[Event], kept: KeptEvidence) -> bool:
         return any(name not in self._done for name in _names(events)) or not all(
-            spared.has(link) for event in events for link in links_of(event)
+            kept.has(link) for event in events for link in links_of(event)
         )
 
 
