@@ -13,9 +13,10 @@ from closedloop.events.identifiers import Hasher
 from closedloop.events.packet import Packet, pack
 from closedloop.events.times import iso
 from closedloop.profiles.flow import project, readable
+from closedloop.profiles.profile import DealState
 from closedloop.runtime import doors
 from tests.accounts import forget
-from tests.builders import CHROME
+from tests.builders import CHROME, a_profile
 from tests.cli.conftest import NOW, PEPPER, ROOT, Cloud, Run
 
 EXAMPLES = ROOT / "examples/imports"
@@ -194,7 +195,26 @@ def test_who_comes_back_is_told_in_fifths(applied: Cloud, run: Run) -> None:
     best = found["customers"][0]
     assert (best["email"], best["loyal"], found["currency"]) == ("c1@x.example", True, "JPY")
     assert best["words"] == "loyal: bought 5 times, last 10 days ago: R 5, F 5 of 5 customers"
-    assert "2 of 5 customers are loyal" in run("customers", "loyalty", "--site", "demo").out
+    assert (found["buying"], best["alive"]) == (None, None)
+    shown = run("customers", "loyalty", "--site", "demo").out
+    assert "2 of 5 customers are loyal" in shown
+    assert "not enough evidence" in shown
+
+
+def test_who_still_is_a_customer_is_told_where_enough_came_back(applied: Cloud, run: Run) -> None:
+    forget()
+    for n in range(100):
+        deals = {
+            f"demo/D-{n}-{m}": DealState("won", 100, "JPY", iso(NOW - timedelta(days=400 - 20 * m - n)))
+            for m in range(1 + (n % 4 == 0) * (n // 8))
+        }
+        doors.state().put_profile(a_profile(f"p_{n}", (f"email:{n}",), group="demo", deals=deals), 0, NOW)
+    found = run("customers", "loyalty", "--site", "demo", "--json").json
+    assert set(found["buying"]) == {"r", "alpha", "a", "b"}
+    assert all(0 <= one["alive"] <= 1 for one in found["customers"])
+    silent = {one["alive"] for one in found["customers"] if one["purchases"] == 1}
+    assert silent == {1.0}
+    assert any(one["alive"] < 1 for one in found["customers"])
 
 
 def test_who_brings_others_is_told_with_the_ledger_of_the_score(applied: Cloud, run: Run) -> None:

@@ -118,10 +118,6 @@ def a_world(seed: int) -> list[Fact]:
         fact(a_record(type="identify", ids=ids, at=minutes(rng.randint(0, 300))))
         fact(a_record(type="track", name=decided, ids=[one, other], at=minutes(rng.randint(0, 300))), Door.OPERATOR)
 
-    # Ken takes over what Jane was to buy, sometimes after all else was said of it; it is his alone then.
-    taken = a_deal(names.DEAL_CHANGED, ids=[address("ken@acme.example")], at=minutes(rng.choice([300, 315, 340])))
-    fact({**taken, "properties": {"product": "P-200", "quantity": 2}}, Door.DEAL)
-
     # A crawler reads too, and somebody who stays unknown.
     pages("crawler", 2, GOOGLEBOT)
     pages("unknown", 2)

@@ -18,7 +18,7 @@ from closedloop.events.deals import day_of
 from closedloop.events.identifiers import Hasher
 from closedloop.events.times import iso, parse
 from closedloop.profiles.advocacy import Referred, advocates, growth
-from closedloop.profiles.loyalty import purchases_of, standings
+from closedloop.profiles.loyalty import alive, purchases_of, standings
 from closedloop.profiles.ownership import Catalogue, Thing, age_of, replaced_within, replacements
 from closedloop.profiles.profile import Profile
 from closedloop.reports import cross_sell as selling
@@ -28,6 +28,7 @@ from closedloop.runtime.mail import handed_link
 from closedloop.sites.definition import MARKETING, Site
 
 app = typer.Typer(no_args_is_help=True, help="Customers: what they own, buy next and hand on, with the evidence.")
+WEEK = timedelta(weeks=1)
 SiteName = Annotated[str, typer.Option("--site", help="A site of the customer list.")]
 AsOf = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="As of this day; now when left out.")]
 
@@ -148,23 +149,36 @@ def show_loyalty(
     currency: Annotated[str, typer.Option(help="Whose sums are compared; the site's when left out.")] = "",
     as_json: AsJson = False, stage: Stage = None, outputs: Outputs = None,
 ) -> None:
-    """Show who comes back: recency, frequency and money in fifths of all customers, and who is loyal by them."""
+    """Show who comes back: recency, frequency and money in fifths of all customers, who is loyal, who still is one."""
+    # numpy is loaded for this command alone.
+    from closedloop.reports.buying import Bought, fitted
+
     named(stage, outputs)
     people, moment = _people(site), clock.now()
-    bought = {person: purchases_of(profile.deals, moment) for person, profile in people.profiles.items()}
+    every = ((person, purchases_of(profile.deals, moment)) for person, profile in people.profiles.items())
+    bought = {person: purchases for person, purchases in every if purchases}
+    paces = {
+        person: Bought(len(each) - 1, (each[-1].at - each[0].at) / WEEK, (moment - each[0].at) / WEEK)
+        for person, each in bought.items()
+    }
+    how = fitted(list(paces.values()))
     money = currency or people.site.currency or _usual(one.currency for each in bought.values() for one in each)
     rows = [
         {
             **people.told(one.person), "purchases": one.purchases, "days": one.days, "worth_minor": one.worth_minor,
             "recency": one.recency, "frequency": one.frequency, "money": one.money, "loyal": one.loyal,
+            "alive": round(alive(*paces[one.person], how), 3) if how else None,
             "words": one.words,
         }
         for one in standings(bought.items(), money, moment)
     ]
     loyal = sum(bool(row["loyal"]) for row in rows)
-    _show(as_json, {"as_of": iso(moment), "currency": money, "customers": rows},
+    buying = how._asdict() if how else None
+    _show(as_json, {"as_of": iso(moment), "currency": money, "buying": buying, "customers": rows},
           f"{loyal} of {len(rows)} customers are loyal; sums in minor units of {money or 'no currency'}", rows,
-          ("person", "email", "mail", "recency", "frequency", "money", "worth_minor", "words"))
+          ("person", "email", "mail", "recency", "frequency", "money", "worth_minor", "alive", "words"))
+    if how is None and not as_json:
+        console.out().print("Who still is a customer: not enough evidence; too few came back to say.")
 
 
 def _usual(currencies: Iterable[str]) -> str:

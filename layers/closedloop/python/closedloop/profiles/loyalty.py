@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -107,22 +106,3 @@ def alive(repeats: int, last: float, observed: float, how: BetaGeometric) -> flo
         return 1.0
     odds: float = how.a / (how.b + repeats - 1) * ((how.alpha + observed) / (how.alpha + last)) ** (how.r + repeats)
     return 1 / (1 + odds)
-
-
-def log_likelihood(repeats: int, last: float, observed: float, how: BetaGeometric) -> float:
-    """How well the parameters explain one customer, as a logarithm.
-
-    Source: as `alive`.
-    """
-    r, alpha, a, b = how
-    shared = math.lgamma(r + repeats) - math.lgamma(r) + r * math.log(alpha)
-    stays = _log_beta(a, b + repeats) - _log_beta(a, b) - (r + repeats) * math.log(alpha + observed)
-    if not repeats:
-        return shared + stays
-    left = _log_beta(a + 1, b + repeats - 1) - _log_beta(a, b) - (r + repeats) * math.log(alpha + last)
-    high = max(stays, left)
-    return shared + high + math.log(math.exp(stays - high) + math.exp(left - high))
-
-
-def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
