@@ -12,12 +12,16 @@ import boto3
 import pytest
 
 from closedloop.errors import NotFound, NotReconciled
+from closedloop.loops.definition import Loop
+from closedloop.reports.advice import ADVICE, Answer
+from closedloop.runtime import doors
+from closedloop.sites.document import Document
 from closedloop.store.boto import BotoCalls
 from closedloop.store.state import State
 from functions.report_loop import handler
 from tests.accounts import forget
 from tests.unit.test_report import LATEST, a_small_loop
-from tests.unit.test_report_rows import DAY, a_verdict, the_loop, the_site, write
+from tests.unit.test_report_rows import DAY, a_deal, a_verdict, the_loop, the_site, write
 
 AS_OF = "2026-11-24T03:00:00Z"
 WORDS = {"aws_access_key_id": "test", "aws_secret_access_key": "test", "region_name": "eu-west-1"}
@@ -69,7 +73,9 @@ def keys(s3: Any, bucket: str) -> list[str]:
 def test_the_report_of_a_loop_is_written_and_named(s3: Any) -> None:
     answer = handler.handle({"loops": ["autumn-pumps"], "as_of": AS_OF}, None)
     assert answer["bucket"] == "reports"
-    assert answer["reports"] == [{"loop": "autumn-pumps", "latest": LATEST}]
+    (built,) = answer["reports"]
+    assert (built["loop"], built["latest"], built["restated"]) == ("autumn-pumps", LATEST, 0)
+    assert LATEST + "index.html" in keys(s3, "reports") and built["version"] + "summary.json" in keys(s3, "reports")
     page = s3.get_object(Bucket="reports", Key=LATEST + "index.html")
     assert page["ContentType"] == "text/html; charset=utf-8" and b"autumn-pumps" in page["Body"].read()
     summary = json.load(s3.get_object(Bucket="reports", Key=LATEST + "summary.json")["Body"])
@@ -98,6 +104,50 @@ def test_numbers_that_contradict_each_other_leave_the_old_report(s3: Any, tmp_pa
         handler.handle({"as_of": "2026-11-26T03:00:00Z"}, None)
     assert s3.get_object(Bucket="reports", Key=LATEST + "index.html")["Body"].read() == before
     assert "reports/site=demo/loop=spring-valves/latest/index.html" in keys(s3, "reports")
+
+
+def test_every_report_drafts_the_next_loop_in_a_file_that_its_own_loader_reads(s3: Any) -> None:
+    handler.handle({"loops": ["autumn-pumps"], "as_of": AS_OF}, None)
+    draft = s3.get_object(Bucket="reports", Key=LATEST + "proposal.yaml")
+    assert draft["ContentType"] == "application/yaml"
+    loop = Document(draft["Body"].read(), "proposal.yaml").read_as(Loop)
+    assert (loop.loop, loop.follows) == ("autumn-pumps-2", "autumn-pumps")
+    advice = ADVICE.validate_json(s3.get_object(Bucket="reports", Key=LATEST + "proposal.json")["Body"].read())
+    assert advice.next_loop == loop.loop and advice.problems == ()
+    assert {point.answer for point in advice.points} == {Answer.KEEP}
+
+
+def test_a_loop_that_follows_another_is_held_against_what_was_forecast_of_it(s3: Any) -> None:
+    follower = the_loop(loop="winter-pumps", follows="autumn-pumps")
+    approval = {"by": "Jane", "expected": {"opportunities": [60, 40.0, 50.0, 70.0]}}
+    doors.state().put_loop(follower, DAY, approval=approval)
+    handler.handle({"loops": ["autumn-pumps"], "as_of": "2027-04-02T03:00:00Z"}, None)
+    handler.handle({"loops": ["winter-pumps"], "as_of": "2027-04-02T03:00:00Z"}, None)
+    key = "reports/site=demo/loop=winter-pumps/latest/"
+    advice = ADVICE.validate_json(s3.get_object(Bucket="reports", Key=key + "proposal.json")["Body"].read())
+    (compared,) = advice.calibration
+    assert (compared.metric, compared.middle, compared.within, advice.coverage) == ("opportunities", 50.0, False, 0.0)
+    assert b"Former forecasts and results" in s3.get_object(Bucket="reports", Key=key + "index.html")["Body"].read()
+
+
+def test_each_report_is_held_against_the_one_before_it_and_all_stay(s3: Any, tmp_path: Path) -> None:
+    def report(as_of: str) -> dict[str, Any]:
+        (built,) = handler.handle({"loops": ["autumn-pumps"], "as_of": as_of}, None)["reports"]
+        found = s3.get_object(Bucket="reports", Key=built["version"] + "summary.json")["Body"].read()
+        return {**json.loads(found), "restated": built["restated"]}
+
+    first = report(AS_OF)
+    refund = a_deal("late", "Deal Refunded", "", 100, at=DAY + timedelta(days=20), received_at="2026-11-25T00:00:00.000Z")
+    put(s3, write(tmp_path / "late", [refund]))
+    second = report("2026-12-01T03:00:00Z")
+    assert first["changes"] is None and second["changes"]["former"] == first["version"]
+    assert [(one["figure"], one["before"], one["now"]) for one in second["changes"]["restated"]] == [
+        ("revenue_minor", 300, 200)]
+    before = s3.get_object(Bucket="reports", Key=LATEST + "index.html")["Body"].read()
+    # Built again, each finds the same report before it; one of an earlier moment leaves the newest where it is.
+    assert report("2026-12-01T03:00:00Z") == second and report(AS_OF) == first
+    assert report("2026-11-28T03:00:00Z")["changes"]["former"] == first["version"]
+    assert s3.get_object(Bucket="reports", Key=LATEST + "index.html")["Body"].read() == before
 
 
 def test_a_loop_that_nobody_declared_is_named(s3: Any) -> None:

@@ -133,6 +133,17 @@ def test_the_same_loop_again_is_no_new_version(state: State) -> None:
     assert state.loop_history("nosuch") == []
 
 
+def test_who_took_a_version_is_kept_with_it_and_only_with_a_new_one(state: State) -> None:
+    loop = a_loop()
+    state.put_loop(loop, NOW, approval={"by": "Jane", "from_report": "v1"})
+    state.put_loop(loop, minutes(1), approval={"by": "Ken"})
+    assert state.loop_approvals("autumn") == [
+        {"at": "2026-11-24T06:00:00.000Z", "version": version_of(loop), "by": "Jane", "from_report": "v1"},
+    ]
+    assert state.loop_approvals("nosuch") == []
+    assert state.loop_history("autumn") == [(NOW, loop)]
+
+
 def test_a_change_that_was_checked_against_another_version_is_not_written(state: State) -> None:
     first, second, third = a_loop(), a_loop(strategy="Meet shipyards"), a_loop(strategy="Meet mills")
     state.put_loop(first, NOW, seen="")
