@@ -16,6 +16,7 @@ from closedloop.events import event as names
 from closedloop.events.times import iso
 from closedloop.loops.definition import BESIDE_THE_PATH, Loop, Metric, Objective
 from closedloop.loops.experiments import experiments_of
+from closedloop.profiles.kinds import TO_COME_BACK
 from closedloop.reports import statistics
 from closedloop.reports.campaign_quality import CampaignQuality, campaign_quality
 from closedloop.reports.cohorts import Cohort, cohorts
@@ -30,7 +31,7 @@ from closedloop.sites.definition import version_of
 
 SCHEMA = 1
 MATURE_7 = timedelta(days=7)
-MATURE_30 = timedelta(days=30)
+MATURE_30 = TO_COME_BACK
 
 
 @dataclass(frozen=True, slots=True)
