@@ -117,8 +117,7 @@ class Plans:
                 memory_mb=1024,
                 layers=LEDGER,
                 may=(
-                    # What comes in of somebody who was erased is taken out again.
-                    allow("dynamodb:Query", "dynamodb:PutItem", "dynamodb:DeleteItem", on=self.kept.events_arn),
+                    allow("dynamodb:Query", "dynamodb:PutItem", on=self.kept.events_arn),
                     allow(
                         *("dynamodb:GetItem", "dynamodb:BatchGetItem", "dynamodb:Query"),
                         *("dynamodb:PutItem", "dynamodb:UpdateItem"),

@@ -105,6 +105,13 @@ class World:
                             "batchItemFailures": []
                         }
 
+    def expire(self) -> None:
+        """What DynamoDB does by itself to what has expired."""
+        for item in self.account.items(EVENTS):
+            if int(item["expires_at"]["N"]) <= self.now.timestamp():
+                key = {name: item[name] for name in ("pk", "sk")}
+                self.account.client("dynamodb").delete_item(TableName=EVENTS, Key=key)
+
     def forget(self) -> None:
         """The functions read anew who was erased, as they do after a minute."""
         forget()
@@ -329,6 +336,9 @@ def test_what_comes_in_late_counts_and_names_nobody_and_who_comes_back_is_somebo
               "ids": [JANE], "properties": {"list": "dealer"}, "traits": {"remark": "canary-word"}, "context": {}}
     doors.ledger().append([Packet(f"I#{JANE}", "demo", Door.LIST, world.tick(), (listed,), {JANE: {"email": EMAIL}})])
     world.follow()
+    # Of the browser's packet only its key is left, until the table forgets it.
+    assert {canary for canary, _ in world.found()} == {"canary-browser"}
+    world.expire()
     assert world.found() == set()
     assert doors.state().profile(person_id(JANE)).profile is None
     after, was = totals(world.report()), totals(before)

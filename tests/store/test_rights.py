@@ -132,3 +132,16 @@ def test_a_failed_event_goes_with_all_its_parts(ledger: Ledger) -> None:
     ledger.forget_failed(one)
     assert ledger.failed("2026-11-24") == [other]
     assert len(list(ledger.every_item())) == 1
+
+
+def test_of_a_packet_that_came_too_late_only_a_key_is_left_that_expires(
+    ledger: Ledger, tables: tuple[str, str], rows: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    late = a_packet(a_record("e1", ids=[JANE], visitor="jane-laptop"), contact={JANE: {"email": "jane@acme.example"}})
+    ledger.append([late])
+    for _ in range(2):
+        ledger.empty(late, [], minutes(1))
+        (item,) = rows(tables[0])
+        assert set(item) == {"pk", "sk", "kind", "expires_at"}
+        assert (item["kind"]["S"], int(item["expires_at"]["N"])) == ("emptied", int(minutes(1).timestamp()))
+    assert list(ledger.packets(BROWSER)) == list(ledger.every_packet()) == []

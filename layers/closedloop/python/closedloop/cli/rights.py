@@ -72,13 +72,16 @@ def consents(
     console.table("consent as it stands", ("company", "purpose", "word", "since"), [
         (company, purpose, proof.word, f"{proof.at:%Y-%m-%d %H:%M}") for (company, purpose), proof in stands.items()
     ])
-    console.table("the proof of it, oldest first", (
-        "when (UTC)", "company", "purpose", "word", "text", "its hash", "where", "event",
-    ), [
-        (f"{proof.at:%Y-%m-%d %H:%M}", proof.site, proof.purpose,
-         proof.word + ("" if proof.counts else " (not believed)"), proof.version,
-         proof.text[:12], proof.source, proof.event) for proof in proofs
-    ])
+    told: list[tuple[object, ...]] = []
+    for proof in proofs:
+        row = (proof.site, proof.purpose, proof.word + ("" if proof.counts else " (not believed)"),
+               f"{proof.version} {proof.text[:8]}".strip(), proof.source)
+        # A page says the same again and again; --json has every word.
+        if not any(row == (*one[1:],) for one in told[-8:]):
+            told.append((f"{proof.at:%Y-%m-%d %H:%M}", *row))
+    console.table(
+        "the proof of it, oldest first", ("when (UTC)", "company", "purpose", "word", "text and hash", "where"), told
+    )
 
 
 def export(

@@ -346,9 +346,9 @@ def _wait_until(moment: datetime, progress: Progress) -> None:
     """Wait until every function that runs knows that this person was erased."""
     left = whole = max(0, int((moment - clock.now()).total_seconds()) + 1)
     while left > 0:
-        progress("waiting until every function knows", whole - left, whole)
         clock.sleep(min(left, 5))
-        left -= 5
+        left = max(0, left - 5)
+        progress("waiting until every function knows", whole - left, whole)
 
 
 def _erase_ledger(subject: Subject, archived: Set[str], progress: Progress) -> None:

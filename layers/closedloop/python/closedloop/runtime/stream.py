@@ -16,7 +16,7 @@ from closedloop.events.times import parse
 from closedloop.runtime import clock, doors, observe
 from closedloop.sites.definition import Site
 from closedloop.store import schema
-from closedloop.store.ledger import packet_item, packet_of
+from closedloop.store.ledger import packet_of
 
 Record = tuple[str, dict[str, Any]]
 Arrival = tuple[str, Packet, Sequence[Event]]
@@ -133,7 +133,7 @@ def living(part: Sequence[Arrival]) -> list[Arrival]:
         if left == [packet]:
             alive.append((number, packet, events))
         else:
-            doors.ledger().replace(packet_item(packet), left)
+            doors.ledger().empty(packet, left, clock.now())
     return alive
 
 

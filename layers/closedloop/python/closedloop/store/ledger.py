@@ -146,6 +146,16 @@ class Ledger:
         key = {name: item[name] for name in (schema.PK, schema.SK)}
         self._dynamo.call("DeleteItem", {"TableName": self._table, "Key": key})
 
+    def empty(self, packet: Packet, packets: Sequence[Packet], now: datetime) -> None:
+        """Leave nothing of a packet but its key, which the table forgets by itself, and put in first what stays of it.
+
+        Shapes: functions may not delete; DynamoDB removes what has expired within days.
+        """
+        for one in packets:
+            self._put([packet_item(one)])
+        kept = {name: value for name, value in packet_item(packet).items() if name in (schema.PK, schema.SK)}
+        self._put([{**kept, schema.KIND: {"S": schema.EMPTIED}, schema.TTL: {"N": str(int(now.timestamp()))}}])
+
     def forget_failed(self, failed: FailedEvent) -> None:
         """Take a failed event out, with all its bytes."""
         begins = f"{iso(failed.received_at)}#{failed.name}"

@@ -24,6 +24,8 @@ PACKET = "packet"
 FAILED = "failed"
 # Further bytes of a failed event; no stream is read for them.
 FAILED_PART = "failed_part"
+# What is left of a packet about somebody who was erased before it came; no stream is read for it.
+EMPTIED = "emptied"
 
 # Kinds of State items that are facts and go to the lake: history, verdicts and claims.
 DECISION_KINDS = ("transition", "verdict", "action")
