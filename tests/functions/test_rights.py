@@ -19,7 +19,7 @@ from standardwebhooks import Webhook
 from closedloop.capture.links import CLICK, Mailed, Tokens
 from closedloop.capture.lists.mapping import Mapping as ListMapping
 from closedloop.events.erased import tombstone_of
-from closedloop.events.event import FORM_SUBMITTED, Door
+from closedloop.events.event import FORM_SUBMITTED, REFERRAL_FOLLOWED, Door
 from closedloop.events.identifiers import Hasher
 from closedloop.events.packet import Packet
 from closedloop.events.times import iso
@@ -43,6 +43,7 @@ from tests.functions.gateway import CHROME, KEY, ORIGIN, SECRET_KEY, Context, a_
 from tests.functions.streams import a_batch
 
 EMAIL, VISITOR, USER = "canary.jane@acme.example", "canary-browser-7f31", "canary-user-88"
+MIA = "mia@kita.example"
 # Whatever of Jane's may lie anywhere: each in the forms in which a byte scan could meet it.
 CANARIES = (
     "canary.jane", "canary-browser", "canary-user", "Canaryname", "カナリア", "5550199", "canary-word", "CanaryAgent",
@@ -238,6 +239,14 @@ def jane(world: World) -> None:
     (text,) = spill._messages([packet_item(late)])
     doors.lake().put(layout.spilled(world.now.date(), "ab"), text.encode(), "application/json")
     doors.ledger().append([late])
+    # Jane brought Mia.
+    call = {"type": "identify", "messageId": "m-1", "anonymousId": "mia-pc", "traits": {"email": MIA}}
+    post(beacon, "/v1/batch", {"batch": [call], "writeKey": KEY}, headers={"user-agent": "Mia/1"})
+    followed = {"id": "demo/link/r-1", "type": "track", "name": REFERRAL_FOLLOWED, "at": iso(world.now),
+                "visitor": "mia-pc", "properties": {"referrer": JANE, "link": f"{ORIGIN}/pumps"},
+                "context": {"method": "GET"}}
+    agent = {"agent": CHROME}
+    doors.ledger().append([Packet("V#demo#mia-pc", "demo", Door.LINK, world.tick(), (followed,), {}, agent)])
     world.follow()
     decided(world)
 
@@ -294,6 +303,7 @@ def test_nothing_of_an_erased_person_stays_anywhere_and_every_total_does(
     counted = totals(report)
     assert (counted["people"]["page_views"], counted["money"]["revenue_minor"]) == (5, 500_000)
     others = [known(email) for email in ("ken@kita.example", "ben@kita.example")]
+    assert [one.by for one in brought()] == [JANE]
     counts = erase(world)
     assert counts["packets"] > 8 and counts["failed_events"] == 2 and counts["lake_events"] > 8, counts
     assert (world.found(), world.report()) == (set(), report)
@@ -305,13 +315,23 @@ def test_nothing_of_an_erased_person_stays_anywhere_and_every_total_does(
     assert [known(email) for email in ("ken@kita.example", "ben@kita.example")] == others
     lines = LIST.splitlines(keepends=True)
     assert doors.lake().get("imports/people/demo/dealer/all.csv") == (lines[0] + lines[2]).encode()
+    # Somebody brought Mia, and nobody can say who.
+    (by,) = [one.by for one in brought()]
+    assert by.startswith("email:") and by != JANE
     # What is left is that nobody mails the address and nobody is known by it, and that it was done.
     left = [item for item in world.account.items(STATE) if JANE in json.dumps(item, default=str)]
+    assert not [where for where, body in world.everything() if JANE.encode() in body and "SUPPRESSED" not in where]
     assert [(item["sk"]["S"], item["reason"]["S"]) for item in left] == [("SUPPRESSED", "erased")]
     assert tombstone_of(JANE) in doors.tombstones()
     assert erase(world) == {}
     (record,) = doors.state().erasures()
     assert (record["why"], record["asked_by"], record["group"], record["counts"]) == ("asked", "person", "demo", counts)
+
+
+def brought() -> Any:
+    profile = doors.state().profile(person_id(HASHER.address(MIA) or "")).profile
+    assert profile is not None
+    return profile.referred
 
 
 def known(email: str) -> Any:

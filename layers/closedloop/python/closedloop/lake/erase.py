@@ -32,7 +32,7 @@ FOLDERS = (
 COUNTED = frozenset((
     "form", "campaign", "loop", "message_id", "link", "hidden", "day", "stage", "stage_is_open", "retracts",
     "amount_minor", "currency", "list", "import", "incentive", "soft", "product", "products", "quantity", "seller",
-    "order",
+    "order", "referrer",
 ))
 ENCODINGS = ("utf-8", "cp932")
 
@@ -148,7 +148,9 @@ def _events(key: str, body: bytes, about: About, found: Found) -> bytes | None:
             return row
         gone = about.gone(event_of_row(row))
         if not gone:
-            return row
+            # Others may tell who brought them.
+            told = str(row["properties"] or "")
+            return {**row, "properties": other} if (other := renamed_in(told, about.names)) != told else row
         found.ids.add(row["id"])
         found.note(layout.EVENTS, key, row)
         # A browser that is others' too stays theirs.
@@ -214,8 +216,7 @@ def _names(folder: str) -> Callable[[str, bytes, About, Found], bytes | None]:
     def read(key: str, body: bytes, about: About, found: Found) -> bytes | None:
         packed = key.endswith(".gz")
         text = other = (gzip.decompress(body) if packed else body).decode("utf-8", "surrogateescape")
-        for old, new in about.names.items():
-            other = other.replace(f'"{old}"', f'"{new}"')
+        other = renamed_in(other, about.names)
         if other == text:
             return None
         found.note(folder, key, {"mentions": sorted(old for old in about.names if f'"{old}"' in text)})
@@ -223,6 +224,14 @@ def _names(folder: str) -> Callable[[str, bytes, About, Found], bytes | None]:
         return gzip.compress(raw, mtime=0) if packed else raw
 
     return read
+
+
+def renamed_in(text: str, names: Mapping[str, str]) -> str:
+    """JSON in which names are replaced wherever they are a whole string."""
+    for old, new in names.items():
+        if old in text:
+            text = text.replace(f'"{old}"', f'"{new}"')
+    return text
 
 
 def _spill(key: str, body: bytes, about: About, found: Found) -> bytes | None:

@@ -29,15 +29,15 @@ from closedloop.identity.evidence import EvidenceKind, Link, links_of
 from closedloop.identity.flow import gather
 from closedloop.identity.persons import Persons, anchor_of, person_id
 from closedloop.lake import layout
-from closedloop.lake.erase import About, Found, anonymous, anonymous_decision, go_through, put_missing
+from closedloop.lake.erase import About, Found, anonymous, anonymous_decision, go_through, put_missing, renamed_in
 from closedloop.lake.rows import event_row
-from closedloop.profiles.flow import packets_of, read_person, readable
+from closedloop.profiles.flow import packets_of, read_person, readable, refold
 from closedloop.runtime import clock, doors, lists
 from closedloop.sites.definition import Site
 from closedloop.store import schema
 from closedloop.store.decisions import decision_row
 from closedloop.store.ledger import failed_of, packet_item, packet_of
-from closedloop.store.rights import Erasure, is_of, kept_of_erased, reworded
+from closedloop.store.rights import Erasure, is_of, kept_of_erased, packed_mentions, reworded
 
 # Every running function reads anew who was erased within a minute, and none runs for longer than two.
 SETTLED = timedelta(seconds=180)
@@ -93,7 +93,7 @@ class Subject:
         if kind == schema.PACKET:
             try:
                 packet = packet_of(item)
-                left = cut(packet, self.gone)
+                left = [self._renamed(one) for one in cut(packet, self.gone)]
             except BadShape:
                 return [] if self._lies_under(item) else None
             return None if left == [packet] else [packet_item(one) for one in left]
@@ -103,6 +103,12 @@ class Subject:
             except BadShape:
                 return None
         return None
+
+    def _renamed(self, packet: Packet) -> Packet:
+        """A packet in which others tell, by a random name, who brought them."""
+        records = json.dumps(packet.records, ensure_ascii=False)
+        other = renamed_in(records, self.names)
+        return packet if other == records else replace(packet, records=tuple(json.loads(other)))
 
     def _lies_under(self, item: Mapping[str, Any]) -> bool:
         subject = str(item[schema.PK]["S"])
@@ -394,6 +400,11 @@ def _erase_state(subject: Subject, archived: Set[str], progress: Progress) -> No
             state.remove(item)
         elif words := reworded(item, subject.names):
             state.rewrite(item, words)
+        elif packed_mentions(item, subject.names):
+            # The ledger names the person no more, nor does a profile that is folded from it anew.
+            told = state.profile(item[schema.PK]["S"].removeprefix("P#")).profile
+            if told is not None:
+                refold(told.anchor, state, doors.ledger(), doors.sites(), clock.now)
 
 
 def own_events(found: Held, as_of: datetime) -> list[Event]:

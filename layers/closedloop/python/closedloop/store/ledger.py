@@ -140,11 +140,13 @@ class Ledger:
             scan["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
     def replace(self, item: Item, packets: Sequence[Packet]) -> None:
-        """Take an item out, and put in first what stays of it."""
-        for packet in packets:
-            self._put([packet_item(packet)])
+        """Take an item out, and put in first what stays of it, perhaps in its own place."""
         key = {name: item[name] for name in (schema.PK, schema.SK)}
-        self._dynamo.call("DeleteItem", {"TableName": self._table, "Key": key})
+        kept = [packet_item(packet) for packet in packets]
+        for one in kept:
+            self._put([one])
+        if not any(key.items() <= one.items() for one in kept):
+            self._dynamo.call("DeleteItem", {"TableName": self._table, "Key": key})
 
     def empty(self, packet: Packet, packets: Sequence[Packet], now: datetime) -> None:
         """Leave nothing of a packet but its key, which the table forgets by itself, and put in first what stays of it.

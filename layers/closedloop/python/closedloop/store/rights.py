@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -21,7 +22,7 @@ from closedloop.errors import BadShape, TryAgain
 from closedloop.events.erased import tombstone_of
 from closedloop.events.times import iso, parse
 from closedloop.store import schema
-from closedloop.store.calls import CallFailed
+from closedloop.store.calls import CallFailed, binary
 from closedloop.store.table import Item, Table, key
 
 # What no operator takes back.
@@ -260,6 +261,17 @@ def reworded(item: Item, names: Mapping[str, str]) -> dict[str, Any]:
         if other != text:
             changed[attribute] = json.loads(other)
     return changed
+
+
+def packed_mentions(item: Item, names: Collection[str]) -> bool:
+    """Whether the packed part of a profile names one of these."""
+    if schema.MORE not in item:
+        return False
+    try:
+        text = zlib.decompress(binary(item[schema.MORE]), -zlib.MAX_WBITS).decode()
+    except (zlib.error, UnicodeDecodeError):
+        return False
+    return any(f'"{name}"' in text for name in names)
 
 
 def _no_text(value: object) -> str:
