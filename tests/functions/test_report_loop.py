@@ -137,8 +137,8 @@ def test_each_report_is_held_against_the_one_before_it_and_all_stay(s3: Any, tmp
         return {**json.loads(found), "restated": built["restated"]}
 
     first = report(AS_OF)
-    refund = a_deal("late", "Deal Refunded", "", 100, at=DAY + timedelta(days=20), received_at="2026-11-25T00:00:00.000Z")
-    put(s3, write(tmp_path / "late", [refund]))
+    refund = a_deal("late", "Deal Refunded", "", 100, at=DAY + timedelta(days=20))
+    put(s3, write(tmp_path / "late", [{**refund, "received_at": "2026-11-25T00:00:00.000Z"}]))
     second = report("2026-12-01T03:00:00Z")
     assert first["changes"] is None and second["changes"]["former"] == first["version"]
     assert [(one["figure"], one["before"], one["now"]) for one in second["changes"]["restated"]] == [

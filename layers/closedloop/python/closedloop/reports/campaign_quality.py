@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from closedloop.reports.bottleneck import prior
@@ -42,13 +42,14 @@ class CampaignQuality:
 
 def campaign_quality(
     brought: Mapping[str, Sequence[NewPerson]], mature: Mapping[str, Sequence[NewPerson]],
-    people: Sequence[CampaignPeople], names: Sequence[str], fit: int,
+    people: Sequence[CampaignPeople], names: Sequence[str], of_loop: Collection[str], fit: int,
 ) -> tuple[CampaignQuality, ...]:
     """The people of each campaign named, those who had thirty days beside all others who had them.
 
+    Shapes: `people` are those of the loop's campaigns alone, of which nobody met those left out.
     Source: analytics reference 5.4; the prior by the moments of 6.4.
     """
-    met = {one.campaign: one for one in people}
+    met = {name: CampaignPeople(name, 0, 0) for name in of_loop} | {one.campaign: one for one in people}
     back = {name: sum(new.back_30 for new in mature.get(name, ())) for name in names}
     whole = {name: len(mature.get(name, ())) for name in names}
     all_back, everybody = sum(back.values()), sum(whole.values())
@@ -61,11 +62,12 @@ def campaign_quality(
         index = 1 - rate / usual if rate is not None and usual else None
         hunters = sum(new.prize_only for new in mature.get(name, ()))
         listed = brought.get(name, ())
-        of_loop = met.get(name)
+        told = met.get(name)
         found.append(CampaignQuality(
-            campaign=name, met=of_loop.people if of_loop else None, known=of_loop.known if of_loop else None,
+            campaign=name, met=told.people if told else None, known=told.known if told else None,
             brought=len(listed), fit_share=share(sum(new.fit >= fit for new in listed), len(listed)), mature=of_all,
-            back=mine, back_share=rate, back_interval=wilson(mine, of_all), others_share=usual, firework=index,
+            back=mine, back_share=rate, back_interval=wilson(mine, of_all),
+            others_share=usual if of_all else None, firework=index,
             answer=_answer(index, newcombe(others_back, others, mine, of_all)), prize_hunters=hunters,
             prize_share=share(hunters, of_all), no_return=(of_all - mine + a) / (of_all + a + b) if of_all else None,
         ))

@@ -231,13 +231,12 @@ def _cohorts(report: Report, words: Words) -> Spec | None:
         encoding={
             "x": {"field": "after", "type": "ordinal", "title": words.get("weeks_after"),
                   "axis": {"labelAngle": 0, "grid": False}},
-            "y": {"field": "week", "type": "ordinal", "sort": weeks, "title": words.get("week_first_seen"),
-                  "axis": {"grid": False}},
+            "y": {"field": "week", "type": "ordinal", "sort": weeks, "title": None, "axis": {"grid": False}},
         },
         layer=[
             {"mark": {"type": "rect", "stroke": "white"},
              "encoding": {"color": {"field": "share", "type": "quantitative", "legend": None,
-                                    "scale": {"domainMin": 0, "range": ["#eef4f4", ACCENT]}}}},
+                                    "scale": {"domainMin": 0, "range": ["#eef4f4", "#7dbdb7"]}}}},
             {"mark": {"type": "text", "fontSize": 10, "color": INK},
              "encoding": {"text": {"field": "share", "type": "quantitative", "format": ".0%"}}},
         ],

@@ -358,7 +358,8 @@ def measure(loop: Loop, facts: Facts, as_of: datetime, credits: Credits) -> Repo
         cohorts=cohorts(facts.cohorts, seen),
         campaign_quality=campaign_quality(
             brought, {name: _mature(mine, seen) for name, mine in brought.items()}, facts.campaign_people,
-            [one.campaign for one in campaigns if one.of_loop or one.campaign in brought], wanted_fit(loop),
+            [one.campaign for one in campaigns if one.of_loop or one.campaign in brought],
+            [campaign.name for campaign in loop.campaigns], wanted_fit(loop),
         ),
         addresses=facts.list_count, days=_days(loop, facts, seen),
     )

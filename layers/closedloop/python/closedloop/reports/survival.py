@@ -24,11 +24,15 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """From `time` on: the share still waiting, with its standard error, or the share that had reached an end."""
+    """From `time` on: the share still waiting, with its standard error, or the share that had reached an end.
+
+    Shapes: `waiting` is how many people were waiting until then.
+    """
 
     time: float
     share: float
     error: float = 0.0
+    waiting: int = 0
 
     @property
     def interval(self) -> Interval:
@@ -48,7 +52,7 @@ def still_waiting(waits: Iterable[Wait], ends: Collection[str]) -> tuple[Point, 
         if ended:
             share *= 1 - ended / waiting
             spread += ended / (waiting * (waiting - ended)) if ended < waiting else 0.0
-            points.append(Point(time, share, share * sqrt(spread)))
+            points.append(Point(time, share, share * sqrt(spread), waiting))
     return tuple(points)
 
 
@@ -62,7 +66,7 @@ def reached(waits: Iterable[Wait], end: str) -> tuple[Point, ...]:
     for time, waiting, happened in _counted(waits):
         if happened.get(end):
             share += waiting_share * happened[end] / waiting
-            points.append(Point(time, share))
+            points.append(Point(time, share, waiting=waiting))
         waiting_share *= 1 - sum(happened.values()) / waiting
     return tuple(points)
 

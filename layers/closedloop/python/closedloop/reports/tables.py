@@ -182,7 +182,8 @@ def _pipeline(report: Report, words: Words) -> Table:
     pipeline, currency = report.pipeline, report.money.currency
     told = () if pipeline is None else (
         ("deals_open", Figure(pipeline.open, "count"), words.get("deals_unit")),
-        ("win_rate", Figure(pipeline.win_rate, "share"), words.get("percent_unit")),
+        ("win_rate", Figure(pipeline.win_rate, "share"),
+         words.get("of_decided", n=words.number(pipeline.won + pipeline.lost))),
         ("mean_value", Figure(pipeline.mean_value_minor, "money"), currency),
         ("cycle_days", Figure(pipeline.cycle_days, "days"), words.get("days_unit")),
         ("pipeline", Figure(pipeline.per_day_minor, "money"), words.get("per_day_unit", currency=currency)),

@@ -19,6 +19,8 @@ HOURS_A_DAY = 24
 MONTH = 30.0
 # What a curve shows at most, so that a page stays small.
 MOST_POINTS = 60
+# With fewer people waiting, one of them moves a curve by a fifth and more.
+LEAST_WAITING = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,8 @@ class StageVelocity:
 
     Units: days; `median_days` is by Kaplan-Meier with Greenwood's error, those who left the path counting as waiting
     until then; the shares after 30 days are by Aalen-Johansen and sum to 1, None while nobody could stay so long.
-    Shapes: `moved` went on to a stage of the path, `lost` left it; `curve` are days and the share that had moved on.
+    Shapes: `moved` went on to a stage of the path, `lost` left it; `curve` are days and the share that had moved on, as
+    long as five people were waiting.
     """
 
     stage: str
@@ -82,7 +85,7 @@ def _velocity(stage: str, waits: list[Wait]) -> StageVelocity:
     known = survival.is_known_at(waits, MONTH)
     still = survival.at(anyhow, MONTH, 1.0)
     low, high = survival.median_interval(moving)
-    curve = gone[MOVED]
+    curve = [point for point in gone[MOVED] if point.waiting >= LEAST_WAITING]
     step = max(1, -(-len(curve) // MOST_POINTS))
     return StageVelocity(
         stage=stage, entered=sum(wait.people for wait in waits), moved=people(MOVED), lost=people(LOST),
@@ -90,7 +93,7 @@ def _velocity(stage: str, waits: list[Wait]) -> StageVelocity:
         median_high_days=_days(high), moved_30=survival.at(gone[MOVED], MONTH, 0.0).share if known else None,
         lost_30=survival.at(gone[LOST], MONTH, 0.0).share if known else None,
         still_30=still.share if known else None, still_30_interval=still.interval if known else None,
-        curve=tuple((round(point.time, 3), round(point.share, 6)) for point in (*curve[:-1:step], *curve[-1:])),
+        curve=tuple((round(point.time, 3), round(point.share, 6)) for point in [*curve[:-1:step], *curve[-1:]]),
     )
 
 

@@ -417,12 +417,12 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "95% interval rests on Greenwood's error. After 30 days: the shares that had moved on along the path, had left "
         "it (lost, taken out or recycled) or were still there, by Aalen–Johansen; they sum to 100%. The mean of those "
         "who finished is never shown: it forgets those who are still on the way. A dash: fewer than half have "
-        "moved on, or nobody could stay 30 days yet.",
+        "moved on, or nobody could stay 30 days yet. The chart ends where fewer than 5 people wait.",
         "各段階に入ってから次へ進むまでの日数です。中央値はカプラン・マイヤー法で半数が進んだ日数を示し、"
         "滞在中の人は待機中、経路を離れた人はその時点まで待機として扱います。95%区間はGreenwoodの誤差によります。"
         "30日後は、先へ進んだ人、経路を離れた人(失注・対象外・再育成)、滞在中の人の割合(Aalen–Johansen法)で、"
         "合計は100%です。完了者だけの平均は途中の人を無視するため表示しません。「—」は進んだ人が半数未満、または"
-        "30日滞在できる人がまだいないことを示します。",
+        "30日滞在できる人がまだいないことを示します。図は待機中が5人未満になる時点で終わります。",
     ),
     "velocity_chart": ("Share moved on, by days at the stage", "段階に入ってからの日数と、次へ進んだ人の割合"),
     "days_at_stage": ("days at the stage", "段階に入ってからの日数"),
@@ -441,6 +441,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "Open deals × share won × mean value won ÷ median days from opened to won.",
         "進行中の商談数 × 受注率 × 平均受注額 ÷ 発生から受注までの日数の中央値。",
     ),
+    "of_decided": ("of {n} decided", "決着{n}件中"),
     "deals_open": ("Open deals", "進行中の商談"),
     "define:deals_open": (
         "Deals opened in the period, in the loop's currency, neither won nor lost.",
@@ -487,7 +488,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "met": ("Met", "接触"),
     "known_before": ("Known before", "うち既知"),
     "fit_share": ("With fit", "適合の割合"),
-    "mature": ("30 days ago", "30日経過"),
+    "mature": ("Had 30 days", "30日経過"),
     "back_share": ("Back", "再訪"),
     "others_share": ("Others back", "他の再訪"),
     "firework": ("Firework index", "花火指数"),
