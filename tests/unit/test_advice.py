@@ -286,13 +286,16 @@ def test_a_loop_is_forecast_by_its_plan_then_its_pace_then_its_result() -> None:
 
 def test_results_are_held_against_what_was_forecast_of_them() -> None:
     ended = datetime(2027, 4, 2, tzinfo=UTC)
-    basis = the_basis(as_of=ended, won=[(GUIDE, 3_000_000)] * 40, known=60, expected={
-        "opportunities": (60, 30.0, 45.0, 60.0), "sales": (120_000_000, 1.0, 2.0, 3.0)})
+    basis = the_basis(as_of=ended, won=[(GUIDE, 3_000_000)] * 40, known=60, expected={"autumn-pumps": {
+        "opportunities": (60, 30.0, 45.0, 60.0), "sales": (120_000_000, 1.0, 2.0, 3.0)}})
     advice, _, _ = advised(basis)
     found = {one.metric: (one.result, one.within, one.place) for one in advice.calibration}
     assert found == {"opportunities": (40, True, pytest.approx(0.35)), "sales": (120_000_000, False, 1.0)}
     assert advice.coverage == 0.5 and coverage(()) is None
     assert advised(replace(basis, report=replace(basis.report, ended=False)))[0].calibration == ()
+    earlier = replace(basis.report, loop="spring-pumps")
+    over = replace(basis, former=[earlier], expected={"spring-pumps": {"opportunities": (60, 30.0, 45.0, 60.0)}})
+    assert [(one.loop, one.within) for one in advised(over)[0].calibration] == [("spring-pumps", True)]
     goal = basis.report.objectives[1]
     assert compared_with("autumn", replace(goal, attained=30), (60, 30.0, 45.0, 60.0)).place == pytest.approx(0.05)
 

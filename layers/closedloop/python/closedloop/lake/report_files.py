@@ -40,7 +40,7 @@ from closedloop.loops.proposal import written
 from closedloop.reports.advice import ADVICE, Advice
 from closedloop.reports.credit import credits_of
 from closedloop.reports.facts import FunnelRow
-from closedloop.reports.improvement import Basis, advise
+from closedloop.reports.improvement import Basis, Expected, advise
 from closedloop.reports.metrics import Report, measure
 from closedloop.reports.page import FILE_NAMES, csv_name, page
 from closedloop.reports.reconcile import reconciled
@@ -80,14 +80,14 @@ class File:
 def build(
     loop: Loop, sites: Mapping[str, Site], lake_folder: Path, as_of: datetime, publish: Publish, *, bucket: str,
     former: Report | None = None, erased: Sequence[datetime] = (), newest: bool = True, memory: str = MEMORY,
-    before: Sequence[Report] = (), expected: Mapping[str, tuple[int, float, float, float]] | None = None,
+    before: Sequence[Report] = (), expected: Expected | None = None,
 ) -> Report:
     """Report on one loop as of one moment, from the lake's files, and publish it.
 
     Shapes: `sites` are all that the caller knows, the loop's among them; the manifest names them all. `former` is the
     report before this one, `erased` when people were erased, and `newest` says that none of a later moment is there.
     `before` are the last reports of the loops that this one follows, oldest first, and `expected` what was forecast of
-    it when it was approved (see improvement.py).
+    each when it was approved (see improvement.py).
     Errors: NotReconciled, and then nothing is published.
     """
     report, files = prepared(loop, sites, lake_folder, as_of, bucket=bucket, former=former, erased=erased,
@@ -100,7 +100,7 @@ def build(
 def prepared(
     loop: Loop, sites: Mapping[str, Site], lake_folder: Path, as_of: datetime, *, bucket: str,
     former: Report | None = None, erased: Sequence[datetime] = (), newest: bool = True, memory: str = MEMORY,
-    before: Sequence[Report] = (), expected: Mapping[str, tuple[int, float, float, float]] | None = None,
+    before: Sequence[Report] = (), expected: Expected | None = None,
 ) -> tuple[Report, list[File]]:
     """A report and its files in the order in which they are written.
 

@@ -69,9 +69,11 @@ ADVICE_TEXTS: Mapping[str, tuple[str, str]] = {
     "credit_kept": ("Credit confirmed", "確認された割合"),
     "calibration": ("Former forecasts and results", "過去の見込みと実績"),
     "calibration_lead": (
-        "What was forecast of this loop when it was approved, and what came. Nine of ten results should lie inside.",
-        "承認時の見込みと実績です。10件中9件が範囲内に収まるのが正常です。",
+        "What was forecast of this loop and those before it when they were approved, and what came. Nine of ten "
+        "results should lie inside, and their places should be spread evenly.",
+        "このループと前のループの承認時の見込みと実績です。10件中9件が範囲内に収まり、位置が偏らないのが正常です。",
     ),
+    "loop": ("Loop", "ループ"),
     "result": ("Result", "実績"),
     "place": ("Place in the forecast", "見込み内の位置"),
     "inside": ("Inside", "範囲内"),

@@ -45,6 +45,9 @@ MOST_VALUES = 20
 RULE_OF_THUMB = {"won": 0.22, "opened": 0.25, "ready": 0.12}
 
 
+Expected = Mapping[str, Mapping[str, tuple[int, float, float, float]]]
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A point and what it does at one place of the draft."""
@@ -59,7 +62,7 @@ class Basis:
     """All that advice rests on.
 
     Shapes: `former` are the last reports of the loops before this one, oldest first; `expected` is what was forecast
-    of this loop when it was approved, by metric: target, low, middle, high.
+    of each of them and of this one when it was approved, by loop and metric: target, low, middle, high.
     """
 
     loop: Loop
@@ -68,7 +71,7 @@ class Basis:
     as_of: datetime
     judged: Sequence[Judged] = ()
     former: Sequence[Report] = ()
-    expected: Mapping[str, tuple[int, float, float, float]] | None = None
+    expected: Expected | None = None
 
     @property
     def past(self) -> Past:
@@ -233,11 +236,12 @@ def _goal(at: int, chance: Chance, basis: Basis) -> Finding:
 
 
 def _calibration(basis: Basis) -> Iterator[Compared]:
-    """This loop's results beside what was forecast of them when it was approved; once it has ended."""
-    for goal in basis.report.objectives if basis.report.ended else ():
-        expected = (basis.expected or {}).get(goal.metric)
-        if expected is not None:
-            yield compared_with(basis.loop.loop, goal, expected)
+    """The results of loops that have ended beside what was forecast of them when they were approved."""
+    for report in (*basis.former, basis.report):
+        spans = (basis.expected or {}).get(report.loop, {})
+        for goal in report.objectives if report.ended else ():
+            if goal.metric in spans:
+                yield compared_with(report.loop, goal, spans[goal.metric])
 
 
 def compared_with(loop: str, goal: Attainment, expected: tuple[int, float, float, float]) -> Compared:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from closedloop.loops.definition import Metric
 from closedloop.reports.advice import Advice, Point, Told
 from closedloop.reports.tables import Cell, Column, Figure, Table, shown
 from closedloop.reports.words import DASH, Words
 
+MONEY = (Metric.SALES, Metric.EXPECTED_SALES)
 _STEPS = ("become_known", "fit", "repeat")
 
 
@@ -54,9 +56,10 @@ def advice_tables(advice: Advice, words: Words) -> Mapping[str, Table]:
                                       "high/number", "credit_kept/share"), tuple(
             (words.get(f"experiment:{one.kind}", gate=one.gate), words.get(f"rule_{one.model}"), one.credited,
              one.measured, one.low, one.high, one.kept) for one in advice.beside_lift)),
-        Table("calibration", _columns("metric", "target/number", "low/number", "middle/number", "high/number",
-                                      "result/number", "place/share", "inside"), tuple(
-            (words.get(f"metric:{one.metric}"), one.target, one.low, one.middle, one.high, one.result, one.place,
+        Table("calibration", _columns("loop", "metric", "target/figure", "low/figure", "middle/figure", "high/figure",
+                                      "result/figure", "place/share", "inside"), tuple(
+            (one.loop, words.get(f"metric:{one.metric}"),
+             *_span(one.metric in MONEY, one.target, one.low, one.middle, one.high, one.result), one.place,
              words.get("yes" if one.within else "no")) for one in advice.calibration)),
     )
     return {table.name: table for table in made}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +15,7 @@ from closedloop.lake import layout
 from closedloop.lake.report_files import build
 from closedloop.loops.definition import Loop
 from closedloop.reports.bottleneck import OWN_LOOPS
+from closedloop.reports.improvement import Expected
 from closedloop.reports.metrics import Report
 from closedloop.runtime import clock, doors, observe
 from closedloop.runtime.published import before, published
@@ -34,9 +35,10 @@ def build_reports(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
         for loop in loops:
             try:
                 former, newest = _former(loop, as_of)
+                followed, expected = _followed(loop)
                 report = build(
                     loop, doors.sites(), Path(folder), as_of, doors.reports().put, bucket=doors.reports().bucket,
-                    former=former, erased=erased, newest=newest, before=list(_followed(loop)), expected=_expected(loop),
+                    former=former, erased=erased, newest=newest, before=followed, expected=expected,
                 )
             except NotReconciled as error:
                 # One loop whose numbers contradict each other keeps no other loop from its report.
@@ -80,17 +82,17 @@ def _former(loop: Loop, as_of: datetime) -> tuple[Report | None, bool]:
     return found, newest
 
 
-def _followed(loop: Loop) -> Iterator[Report]:
-    """The last reports of the loops that this one follows, oldest first."""
+def _followed(loop: Loop) -> tuple[list[Report], Expected]:
+    """The last reports of the loops that this one follows, oldest first, and what was forecast of each and of it."""
     known = {one.loop: one for one in doors.state().loops()}
-    found: list[Report | None] = []
-    seen, follows = {loop.loop}, loop.follows
-    while follows in known and follows not in seen and len(found) < OWN_LOOPS:
-        seen.add(follows)
+    expected, follows = {loop.loop: _expected(loop)}, loop.follows
+    reports: list[Report] = []
+    while follows in known and follows not in expected and len(expected) <= OWN_LOOPS:
         earlier = known[follows]
-        found.append(published(layout.latest_report(earlier.sites[0], earlier.loop)))
-        follows = earlier.follows
-    yield from (report for report in reversed(found) if report is not None)
+        expected[earlier.loop], follows = _expected(earlier), earlier.follows
+        report = published(layout.latest_report(earlier.sites[0], earlier.loop))
+        reports += [report] if report is not None else []
+    return reports[::-1], expected
 
 
 def _expected(loop: Loop) -> dict[str, tuple[int, float, float, float]]:
