@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from closedloop.events.packet import Packet
+from closedloop.identity.decisions import merge, undo
 from closedloop.identity.evidence import Link
 from closedloop.identity.persons import ids_of
 from closedloop.lake.files import Files
@@ -21,6 +22,7 @@ from closedloop.store.ledger import Ledger
 from closedloop.store.state import State
 from tests.builders import (
     JANE,
+    KEN,
     SITE,
     a_form,
     a_link,
@@ -189,6 +191,27 @@ def test_address_and_number_see_each_other_from_both_ends_or_from_none(
     nemesis.throttle = nemesis.lose = 0.0
     nemesis.dies_at(boundary, lambda: State(Disturbed(dynamo, nemesis), tables[1]).put_link(a_link(NUMBER, JANE)))
     assert state.links(JANE) == state.links(NUMBER)
+
+
+def test_stages_follow_an_operators_merge_and_its_undo_leaves_each_where_they_stood(there: There) -> None:
+    ken = {KEN: {"email": "ken@acme.example"}}
+    first, second = (ids_of([name])[0] for name in sorted((JANE, KEN)))
+    there.tell(
+        a_packet(a_record("e1", ids=[JANE], at=minutes(1)), contact=CONTACT),
+        a_packet(a_record("e2", ids=[KEN], path="/about", at=minutes(2)), contact=ken),
+    )
+    there.decide()
+    before = {person: there.state.profile(person).profile for person in there.state.people(SITE)}
+    assert set(before) == {first, second}
+    decision = merge(KEN, JANE, SITE, "one desk, one voice", there.state, minutes(30))
+    there.tell(decision.packet)
+    assert list(there.state.people(SITE)) == [first]
+    assert there.state.profile(second).moved_to == first
+    assert furthest([there.state.position(one, "autumn") for one in (first, second)], LOOP).stage == "problem"
+    there.tell(undo(JANE, KEN, "two voices", there.state, minutes(40)).packet)
+    assert {person: there.state.profile(person).profile for person in there.state.people(SITE)} == before
+    stages = {person: there.state.position(person, "autumn").stage for person in (first, second)}
+    assert stages == {ids_of([JANE])[0]: "problem", ids_of([KEN])[0]: "research"}
 
 
 # The rule by itself.
