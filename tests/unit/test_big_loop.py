@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as some
 
 from closedloop.loops.definition import Gate
@@ -158,6 +158,7 @@ campaigns = some.lists(
 
 
 @given(campaigns, some.floats(0.75, 1.25))
+@example([(1, 5e-324, 1.0)], 1.0)
 @settings(max_examples=40, deadline=None)
 def test_a_budget_is_spent_to_the_last_unit_and_no_campaign_moves_by_more_than_a_third(
     rows: list[tuple[int, float, float]], of_now: float

@@ -21,6 +21,8 @@ MOST_MOVED = 0.3
 EXPONENT, EXPONENT_SPREAD = 0.5, 0.15
 LEAST_EXPONENT, MOST_EXPONENT = 0.1, 0.9
 HALVINGS = 80
+# Credit is written with six places: what is less is none.
+LEAST_CREDIT = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,8 @@ def split(
     even = now * (budget / now.sum())
     gained = (a * proposed**b * worth).sum(axis=1) - (a * even**b * worth).sum(axis=1)
     return Split(tuple(
-        Spend(name, spend, int(share), float(won), float(share / (EXPONENT * expected)) if expected else None)
+        Spend(name, spend, int(share), float(won),
+              float(share / (EXPONENT * expected)) if expected >= LEAST_CREDIT else None)
         for (name, spend, won, _), share, expected in zip(
             campaigns, proposed, deals * (proposed / now) ** EXPONENT, strict=True,
         )
