@@ -79,7 +79,8 @@ def open_(
     page = (folder / f"version={report.version}" / FILE_NAMES[lang]).resolve()
     content = {"loop": loop, "version": report.version, "as_of": report.as_of, "page": str(page)}
     # A table would cut the path.
-    console.as_json(content) if as_json else console.out().print(f"{loop} as of {report.as_of}\n{page}", highlight=False)
+    told = f"{loop} as of {report.as_of}\n{page}"
+    console.as_json(content) if as_json else console.out().print(told, highlight=False)
     if browser:
         typer.launch(page.as_uri())
 
