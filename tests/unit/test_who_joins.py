@@ -179,6 +179,12 @@ def test_what_a_phone_of_more_than_twenty_did_was_nobody_of_them() -> None:
         assert (world.owner(call.events[0]) is None) is nobody
 
 
+def test_a_browser_is_whose_address_a_form_tells_though_a_shared_phone_stands_beside_it() -> None:
+    pages = [said([], at, visitor="laptop", name="Page") for at in (0, 6)]
+    world = World([*pages, said([KEN, DESK], 1), said([JANE, DESK], 5, visitor="laptop"), said([LI, DESK], 5.5)])
+    assert {world.owner(page.events[0]) for page in pages} == {person_id(JANE)}
+
+
 # What an operator decided.
 
 

@@ -83,8 +83,9 @@ class Link:
     @property
     def strength(self) -> Strength:
         """How strong it is: as its kind, else as the weaker end."""
-        ends = (_OF_NODE[kind] for kind in map(kind_of, (self.node, self.strong)) if kind in _OF_NODE)
-        return _OF_KIND.get(self.kind) or min(ends)
+        told = _OF_KIND.get(self.kind)
+        # A browser or a deal is no weaker than whatever names its owner.
+        return told or min(_OF_NODE.get(kind_of(end), Strength.ADDRESS) for end in (self.node, self.strong))
 
     @property
     def source(self) -> str:

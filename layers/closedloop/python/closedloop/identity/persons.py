@@ -65,7 +65,9 @@ class Persons:
         for node in at_hand.near:
             seen = at_hand.links(node)
             told = [link for link in seen if link.strength >= JOINS]
-            self._moments[node] = [(link.at, link.strong) for link in sorted(told or seen, key=_order)]
+            # Of what one event names, the strongest counts alone: it comes last.
+            words = {(link.at, link.event): link.strong for link in sorted(told or seen, key=_order)}
+            self._moments[node] = [(at, name) for (at, _), name in words.items()]
         for name in contested:
             self._moments[name] = [] if is_everybodys(name, at_hand) else _shares(name, at_hand)
 
@@ -91,7 +93,7 @@ class Persons:
         if not moments:
             return None
         if node.startswith("deal:"):
-            name = moments[-1][1]
+            at, name = moments[-1]
         else:
             place = bisect_right(moments, at, key=lambda moment: moment[0])
             name = moments[max(place - 1, 0)][1]
@@ -154,5 +156,6 @@ class _AtHand:
         return self._links.get(node, [])
 
 
-def _order(link: Link) -> tuple[datetime, str, str]:
-    return link.at, link.event, link.strong
+def _order(link: Link) -> tuple[datetime, str, int, str]:
+    """By time; of what one event names, the strongest kind last."""
+    return link.at, link.event, -KIND_ORDER.get(kind_of(link.strong), 9), link.strong

@@ -178,7 +178,7 @@ def _taken_over(teller: _Teller, person: int, mail: str) -> None:
     rng, hasher = teller.rng, teller.hasher
     if rng.random() >= 1 / 3:
         return
-    number, mobile = hasher.customer(f"{person}", TAKEN_OVER) or "", hasher.phone(f"+8170{person:08d}") or ""
+    number, mobile = hasher.customer(f"W-{person}", TAKEN_OVER) or "", hasher.phone(f"+8170{person:08d}") or ""
     by = rng.choices(("address", "mobile", "neither"), (60, 25, 15))[0]
     listed = {"address": [mail, number], "mobile": [number, mobile], "neither": [number]}[by]
     teller.tell(person, listed, door=Door.LIST, days=30)
