@@ -59,6 +59,7 @@ class Packet:
 def event_of(packet: Packet, record: Mapping[str, Any], name: str = "") -> Event:
     """One stored record as the event that it says.
 
+    Shapes: `name` is the packet's id, where it is known already.
     Errors: BadShape when the record is not one that we wrote.
     """
     try:
