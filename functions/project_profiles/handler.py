@@ -12,7 +12,8 @@ from closedloop.runtime import clock, doors, stream
 
 def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
     batch = stream.Batch(list(stream.images(event)), "project_profiles")
-    parts = batch.carry(lambda part: project(stream.living(part), doors.state(), doors.ledger(), batch.sites, clock.now))
+    state, ledger = doors.state(), doors.ledger()
+    parts = batch.carry(lambda part: project(stream.living(part), state, ledger, batch.sites, clock.now))
     again = {number for part in parts for number in part.again}
     hot = sorted({person for part in parts for person in part.hot})
     if hot:

@@ -117,7 +117,9 @@ def test_two_verified_persons_are_never_made_one_and_it_says_why(two: Cloud, run
     before = people()
     said = run("person", "merge", JANE, KEN, *DECIDED)
     assert (said.status, said.out) == (2, "")
-    assert said.err.startswith("both have an address of their own that was verified, the one on 2026-11-20 by the button")
+    assert said.err.startswith(
+        "both have an address of their own that was verified, the one on 2026-11-20 by the button"
+    )
     follow()
     assert people() == before
 
