@@ -355,7 +355,16 @@ def test_what_comes_in_late_counts_and_names_nobody_and_who_comes_back_is_somebo
     listed = {"id": "demo/list/again-1", "type": "identify", "name": "", "at": iso(world.now + timedelta(days=1)),
               "ids": [JANE], "properties": {"list": "dealer"}, "traits": {"remark": "canary-word"}, "context": {}}
     doors.ledger().append([Packet(f"I#{JANE}", "demo", Door.LIST, world.tick(), (listed,), {JANE: {"email": EMAIL}})])
+    followed = {"id": "demo/link/guest-1", "type": "track", "name": REFERRAL_FOLLOWED, "at": iso(world.now),
+                "visitor": "guest", "properties": {"referrer": JANE, "link": "https://www.northwind.example/"},
+                "context": {}}
+    doors.ledger().append([Packet("V#demo#guest", "demo", Door.LINK, world.tick(), (followed,))])
     world.follow()
+    # A guest who comes by an erased person's link is led on, and nobody has brought them.
+    told = [str(item) for item in world.account.items(EVENTS) if "guest" in str(item)]
+    told += [str(row) for key in doors.lake().keys(layout.EVENTS) for row in doors.lake().get_rows(key)
+             if row["visitor"] == "v:demo:guest"]
+    assert len(told) == 2 and not any(JANE in one for one in told)
     # Of the browser's packet only its key is left, until the table forgets it.
     assert {canary for canary, _ in world.found()} == {"canary-browser"}
     world.expire()

@@ -25,7 +25,7 @@ def tombstone_of(node: str) -> str:
 
 
 def gone(event: Event, tombstones: Tombstones) -> Set[str]:
-    """The nodes of an event that name somebody who was erased.
+    """The nodes of an event that name somebody who was erased, and whoever else it names who was: who brought a guest.
 
     Shapes: an event that happened before the erasure and arrives late names nobody, nor does what a list, a mail
     provider or a customer system tells of an erased address, whenever it is told.
@@ -37,6 +37,9 @@ def gone(event: Event, tombstones: Tombstones) -> Set[str]:
         at = tombstones.get(tombstone_of(node))
         if at is not None and (event.door not in OWN_DOORS or event.occurred_at <= at):
             found.add(node)
+    referrer = event.properties.get("referrer")
+    if isinstance(referrer, str) and tombstone_of(referrer) in tombstones:
+        found.add(referrer)
     return found
 
 
@@ -92,5 +95,7 @@ def _without(record: Mapping[str, Any], missing: Set[str], event: Event) -> dict
         kept["ids"] = ids
     if event.visitor and f"v:{event.site}:{event.visitor}" not in missing:
         kept["visitor"] = event.visitor
+    if str(record.get("properties", {}).get("referrer")) in missing:
+        kept["properties"] = {name: value for name, value in record["properties"].items() if name != "referrer"}
     # What somebody said of themselves goes with them.
     return kept if event.identifiers == tuple(ids) else {**kept, "traits": {}}

@@ -88,7 +88,10 @@ def anonymous(
     def named(node: str) -> str:
         return names.get(node, "") if node in gone else node
 
-    properties = {name: value for name, value in _object(row["properties"]).items() if name in COUNTED}
+    properties = {
+        name: value for name, value in _object(row["properties"]).items()
+        if name in COUNTED and not (name == "referrer" and str(value) in gone)
+    }
     return {
         **row, "visitor": named(row["visitor"]) if row["visitor"] else "",
         "ids": [name for node in row["ids"] or () if (name := named(node))],
