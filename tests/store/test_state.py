@@ -407,7 +407,7 @@ def test_a_profile_that_newer_code_wrote_can_be_read(
         TableName=tables[1],
         Key={schema.PK: {"S": "P#p_jane"}, schema.SK: {"S": "PROFILE"}},
         UpdateExpression="SET body = :body",
-        ExpressionAttributeValues={":body": {"S": a_profile(fit=60).stored().told[:-1] + ',"curious"]'}},
+        ExpressionAttributeValues={":body": {"S": a_profile(fit=60).stored().told[:-1] + ',{},"curious"]'}},
     )
     assert state.profile("p_jane").profile == a_profile(fit=60)
 

@@ -25,6 +25,8 @@ Reason = Annotated[str, typer.Option(help="Why, for whoever asks later; without 
 One = Annotated[str, typer.Argument(help="An address, +81..., p_..., user:ID, customer:SYSTEM:NUMBER or phone:NUMBER.")]
 Other = Annotated[str, typer.Argument(help="The same for the other.")]
 
+CALLED = {"email": "address", "phone": "phone number", "customer": "customer number", "person": "id"}
+
 app = typer.Typer(no_args_is_help=True, help="Persons: one customer list, every number with its reasons.")
 
 
@@ -58,10 +60,10 @@ def show(
         _show_why(words, nearby, as_json=as_json)
         return
     if not nearby.strong and nearby.contested:
-        raise NotFound(f"this {kind} is shared by several people; --why shows between whom")
+        raise NotFound(f"this {CALLED.get(kind, kind)} is shared by several people; --why shows between whom")
     profile, contact = read_person(nearby, doors.ledger(), sites)
     if profile is None:
-        raise NotFound(f"nobody is known by this {kind}")
+        raise NotFound(f"nobody is known by this {CALLED.get(kind, kind)}")
     events = events_of(nearby, doors.ledger())
     numbers = scores(profile, events, contact, sites, now)
     decisions = state.decisions(profile.person)
