@@ -34,13 +34,14 @@ class _Step(NamedTuple):
     gate: Gate
     exclude: tuple[Question, ...]
     when: Question
+    lets_through: bool
 
 
 class Ready:
     """A loop as of one moment: says whether deciding about somebody would change anything, and at which gates."""
 
     def __init__(self, loop: Loop, now: datetime) -> None:
-        self._loop = loop
+        self._loop, self._keeps_out = loop, loop.universal_holdout > 0
         self._steps = {stage: tuple(_step(gate, now) for gate in loop.gates_from(stage)) for stage in loop.stages}
 
     def news(self, person: Asked, position: Position) -> Sequence[Gate] | None:
@@ -55,14 +56,14 @@ class Ready:
         if not steps:
             return None
         standing = dict(position.standing)
-        kept_out = is_kept_out(self._loop, position.unit)
+        kept_out = self._keeps_out and is_kept_out(self._loop, position.unit)
         new: list[Gate] = []
-        for gate, exclude, when in steps:
+        for gate, exclude, when, lets_through in steps:
             for excluded in exclude:
                 if excluded(person) > 0:
                     return [*new, gate]
             answer = when(person)
-            if answer < 0 and not kept_out and gate.reverse_holdout:
+            if answer < 0 and lets_through and not kept_out:
                 if reverse_draw(self._loop.loop, gate, position.unit)[1]:
                     return [*new, gate]
                 told = REFUSED[-answer - 1]
@@ -78,7 +79,8 @@ class Ready:
 
 
 def _step(gate: Gate, now: datetime) -> _Step:
-    return _Step(gate, tuple(_question(rule.when, now) for rule in gate.exclude), _question(gate.when, now))
+    exclude = tuple(_question(rule.when, now) for rule in gate.exclude)
+    return _Step(gate, exclude, _question(gate.when, now), gate.reverse_holdout > 0)
 
 
 def _question(condition: Condition, now: datetime) -> Question:

@@ -21,3 +21,7 @@ class Around:
     sites: Sequence[Site] = ()
     contact: Callable[[], Mapping[str, str]] = lambda: NOTHING
     since: str = ""
+
+
+# Of whoever is asked about by their profile alone: one for all, as a sweep reads many.
+NOWHERE = Around()

@@ -26,7 +26,7 @@ import msgspec
 from closedloop.errors import BadShape
 from closedloop.events.times import parse
 from closedloop.profiles.advocacy import Referral
-from closedloop.profiles.around import Around
+from closedloop.profiles.around import NOWHERE, Around
 from closedloop.profiles.interest import Ignored
 from closedloop.profiles.ownership import Thing
 
@@ -155,7 +155,7 @@ class Profile:
     @property
     def around(self) -> Around:
         """Nothing is known but the profile."""
-        return Around()
+        return NOWHERE
 
     def whole(self) -> Profile:
         """The profile itself."""
@@ -296,9 +296,9 @@ class Excerpt:
         "around", "attributes", "engagement", "fit", "group", "ignored", "interest", "nodes", "person",
     )
 
-    def __init__(self, stored: Stored, around: Around | None = None) -> None:
+    def __init__(self, stored: Stored, around: Around = NOWHERE) -> None:
         self._text, self._more = stored
-        self.around = around or Around()
+        self.around = around
         self._whole: Profile | None = None
         try:
             told = _told(self._text)
