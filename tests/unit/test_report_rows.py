@@ -352,6 +352,20 @@ def test_each_kind_of_experiment_counts_its_own_arms_and_their_deals(tmp_path: P
     ]
 
 
+def test_who_became_one_with_somebody_further_on_has_one_path_and_the_report_reconciles(tmp_path: Path) -> None:
+    both = an_event("e0", "x", ids=["email:ada", "user:u1"])
+    number, hour = {"person": person_id("user:u1"), "anchor": "user:u1"}, timedelta(hours=1)
+    facts = ask(write(tmp_path, [both], [
+        a_move("t1", "u1", "", "research", **number),
+        a_move("t2", "u1", "research", "problem", gate="interested", at=DAY + hour, **number),
+        a_move("t3", "ada", "", "research", at=DAY + hour),
+        # As the workflow writes it for the id that goes on: where the other stood first, then what its gates say.
+        a_move("t4", "ada", "research", "problem", at=DAY + 2 * hour),
+        a_move("t5", "ada", "problem", "proposal", gate="asks", at=DAY + 3 * hour),
+    ]))
+    assert (facts.broken_paths, facts.paths, facts.persons_in_loop) == (0, 2, 1)
+
+
 def test_a_person_merged_from_both_arms_is_counted_apart(tmp_path: Path) -> None:
     both = an_event("e0", "x", ids=["email:ada", "user:u1"])
     glued = an_event("e1", "x", ids=["email:bob", "user:u1"])

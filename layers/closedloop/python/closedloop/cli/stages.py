@@ -45,10 +45,12 @@ def move(
     if stored.profile is None:
         raise NotFound("nobody is known by this address")
     profile = stored.profile
-    position = furthest([state.position(person, plan.loop) for person in ids_of(profile.nodes)], plan)
+    positions = [state.position(person, plan.loop) for person in ids_of(profile.nodes)]
+    position = furthest(positions, plan)
     decision = by_hand(plan, position, to, reason, now)
     if not dry_run:
-        state.write_decision(decision, plan, profile.anchor, doors.run_name("hand", now), now, stored.version)
+        run, stood = doors.run_name("hand", now), positions[0].stage
+        state.write_decision(decision, plan, profile.anchor, run, now, stored.version, stood)
         state.mark_due(profile.person, now)
     content = {
         "person": profile.person, "loop": plan.loop, "from": position.stage, "to": to, "reason": decision.reason,

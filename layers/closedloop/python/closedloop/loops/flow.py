@@ -118,7 +118,8 @@ def _walk(
     loop: Loop, ready: Ready, known: Excerpt, seen: int, run: str, state: State, now: datetime
 ) -> str:
     """Take every step that is open to a person on one loop; each is written before the next is decided."""
-    position = furthest([state.position(person, loop.loop) for person in ids_of(known.nodes)], loop)
+    positions = [state.position(person, loop.loop) for person in ids_of(known.nodes)]
+    position, stood = furthest(positions, loop), positions[0].stage
     outcome = "unchanged"
     # Gates lead forward only: one step into the loop, one for each stage, one out of it or to a stop.
     for _ in range(len(loop.stages) + 2):
@@ -127,12 +128,13 @@ def _walk(
         if gates is None:
             return outcome
         decision = decide(loop, known, position, now, gates)
-        state.write_decision(decision, loop, known.anchor, run, now, seen)
+        state.write_decision(decision, loop, known.anchor, run, now, seen, stood)
         if decision.after.stage != position.stage:
             outcome = "excluded" if decision.after.stage == EXCLUDED else "moved"
         elif outcome == "unchanged":
             outcome = "held"
         position = decision.after
+        stood = position.stage
     return outcome
 
 

@@ -39,14 +39,18 @@ class Decisions(Table):
         )
 
     def write_decision(
-        self, decision: Decision, loop: Loop, anchor: str, run: str, now: datetime, seen: int | None = None
+        self, decision: Decision, loop: Loop, anchor: str, run: str, now: datetime, seen: int | None = None,
+        stood: str | None = None,
     ) -> None:
         """Write what was decided, all of it or nothing: verdicts, position, transition and actions.
 
-        Shapes: `seen` is the version of the profile decided on; without one, the id must only not have moved.
+        Shapes: `seen` is the version of the profile decided on; without one, the id must only not have moved. `stood`
+        is where this very id stood, when a former id of the same person stood further: its own moves must be one path.
         Errors: StageMoved when position or profile are no longer those decided on.
         """
         before, after = decision.before, decision.after
+        came_from = before.stage if stood is None else stood
+        moves = after.stage != before.stage
         version = version_of(loop)
         facts = {
             "person": {"S": after.person},
@@ -93,18 +97,18 @@ class Decisions(Table):
                     }
                 )
             )
-        if after.stage != before.stage:
+        if after.stage != came_from:
             writes.append(
                 self._once(
                     {
                         **key(f"P#{after.person}", f"T#{loop.loop}#{after.version:06d}"),
                         schema.KIND: {"S": "transition"},
                         **facts,
-                        "from_stage": {"S": before.stage},
+                        "from_stage": {"S": came_from},
                         "to_stage": {"S": after.stage},
-                        "reason": {"S": decision.reason},
+                        "reason": {"S": decision.reason if moves else "is one with somebody who stood there"},
                         "unit": {"S": after.unit},
-                        "gate": {"S": decision.verdicts[-1].gate if decision.verdicts else ""},
+                        "gate": {"S": decision.verdicts[-1].gate if moves and decision.verdicts else ""},
                         **_drawn(decision),
                     }
                 )
