@@ -24,7 +24,8 @@ from closedloop.lake.runs import RunFiles
 from closedloop.loops.actions import Links
 from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import Loop
-from closedloop.loops.flow import MailDoors, close, decide_shard, furthest, perform_shard, select
+from closedloop.loops.flow import MailDoors, close, decide_shard, perform_shard, select
+from closedloop.loops.moves import BECAME_ONE, furthest
 from closedloop.profiles.flow import Projected, project
 from closedloop.profiles.fold import fold
 from closedloop.profiles.profile import Profile
@@ -273,14 +274,14 @@ def check_history(profile: Profile, state: State, loop: Loop, now: datetime) -> 
         reached = None
         for version in sorted(versions):
             for move in (row for row in versions[version] if row["kind"] == "transition"):
-                # Who became one with somebody further on, for a while or for good, goes on from there.
-                order = ["", *loop.stages]
-                assert (move["from_stage"], move["to_stage"]) in legal or (
-                    order.index(move["from_stage"]) < order.index(move["to_stage"])
-                )
+                took_over = (move["gate"], move["reason"]) == ("", BECAME_ONE)
+                assert took_over or (move["from_stage"], move["to_stage"]) in legal
                 assert (reached or "") == move["from_stage"]
                 reached = move["to_stage"]
-                if move["from_stage"] and move["gate"]:
+                if took_over:
+                    order = ["", *loop.stages]
+                    assert position.took_over and order.index(move["from_stage"]) < order.index(move["to_stage"])
+                elif move["from_stage"]:
                     (verdict,) = (
                         row for row in versions[version] if row["gate"] == move["gate"] and row["kind"] == "verdict"
                     )

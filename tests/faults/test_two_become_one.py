@@ -15,7 +15,8 @@ from closedloop.lake.files import Files
 from closedloop.lake.runs import RunFiles
 from closedloop.loops.actions import Links, WrittenMail
 from closedloop.loops.decide import Position
-from closedloop.loops.flow import MailDoors, decide_shard, furthest, perform_shard, select
+from closedloop.loops.flow import MailDoors, decide_shard, perform_shard, select
+from closedloop.loops.moves import furthest
 from closedloop.profiles.flow import project, refold
 from closedloop.store.calls import Dynamo
 from closedloop.store.ledger import Ledger
@@ -104,8 +105,8 @@ def test_they_go_on_where_they_stood_and_enter_no_second_time(there: There) -> N
     assert there.moves(FORMER) == [("", "research"), ("research", "problem")]
     there.tell(both_told())
     there.decide()
-    # The id that goes on has one path of its own, which leads past where the other stood.
-    assert there.moves(NOW_ID) == [("", "proposal")]
+    # The id that goes on has one path of its own: to where the other stood, and on from there.
+    assert there.moves(NOW_ID) == [("", "problem"), ("problem", "proposal")]
     assert there.moves(FORMER) == [("", "research"), ("research", "problem")]
     assert there.state.position(NOW_ID, "autumn").unit == FORMER
 
@@ -180,7 +181,7 @@ def test_a_third_id_that_comes_later_leads_on_from_both(there: There) -> None:
     assert there.state.profile(FORMER).moved_to == now_id
     assert there.state.profile(NOW_ID).moved_to == now_id
     there.decide()
-    assert there.moves(now_id) == [("", "proposal")]
+    assert there.moves(now_id) == [("", "problem"), ("problem", "proposal")]
     assert sorted(there.state.people(SITE)) == [now_id]
 
 

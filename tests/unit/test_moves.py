@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from closedloop.errors import BadShape
 from closedloop.events.times import iso
 from closedloop.loops.decide import Position, decide
-from closedloop.loops.moves import REASON_CHARS, balance, by_hand
+from closedloop.loops.moves import BECAME_ONE, REASON_CHARS, balance, by_hand, furthest, taking_over
 from tests.unit.test_decide import NOW, a_loop, a_profile, at
 
 
@@ -47,6 +48,29 @@ def test_an_illegal_move_is_refused_with_words(position: Position, stage: str, r
     with pytest.raises(BadShape) as refused:
         by_hand(a_loop(), position, stage, reason, NOW)
     assert words in str(refused.value)
+
+
+def test_who_became_one_goes_on_from_the_furthest_place_by_a_move_of_its_own() -> None:
+    own = at("research", standing={"interested": "x"}, version=3)
+    other = replace(at("problem", standing={"asks": "y"}, version=7), person="p-former", unit="p-first", since=iso(NOW))
+    taken = taking_over([own, other], a_loop())
+    assert taken is not None
+    assert (taken.before, taken.verdicts, taken.campaigns, taken.reason) == (own, (), (), BECAME_ONE)
+    after = taken.after
+    assert (after.person, after.stage, after.version, after.unit) == ("p-ada", "problem", 4, "p-first")
+    assert (after.standing, after.since, after.took_over) == ((("asks", "y"),), iso(NOW), ("p-former",))
+    assert taking_over([after, other], a_loop()) is None
+    assert taking_over([own], a_loop()) is None
+
+
+def test_who_was_moved_back_stays_there_whatever_a_former_id_did() -> None:
+    other = replace(at("proposal", version=7), person="p-former")
+    taken = taking_over([at("research"), other], a_loop())
+    assert taken is not None
+    back = by_hand(a_loop(), taken.after, "research", "asked for too early", NOW).after
+    assert furthest([back, other], a_loop()).stage == "research"
+    third = replace(at("problem", version=2), person="p-third")
+    assert furthest([back, other, third], a_loop()).stage == "problem"
 
 
 def a_move(person: str, to: str, days: int, number: int = 0, loop: str = "autumn") -> dict[str, Any]:

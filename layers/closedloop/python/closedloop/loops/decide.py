@@ -28,7 +28,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
     Shapes: `stage` is empty before the first; `version` counts the decisions written; `unit` is the id that arms are
     drawn by, kept for ever from the first; `standing` is sorted by gate; `since` is when the stage was reached, an ISO
-    time.
+    time; `took_over` are the former ids of the person whose places this one goes on from.
     """
 
     person: str
@@ -38,6 +38,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     unit: str = ""
     standing: Standing = ()
     since: str = ""
+    took_over: tuple[str, ...] = ()
 
 
 def standing_text(standing: Standing) -> str:
@@ -140,7 +141,8 @@ def decide(
 def _after(before: Position, stage: str, standing: Mapping[str, str], now: datetime) -> Position:
     since = before.since if stage == before.stage else iso(now)
     return Position(
-        before.person, before.loop, stage, before.version + 1, before.unit, tuple(sorted(standing.items())), since
+        before.person, before.loop, stage, before.version + 1, before.unit, tuple(sorted(standing.items())), since,
+        before.took_over,
     )
 
 

@@ -10,15 +10,14 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from msgspec import structs
-
 from closedloop.errors import BadShape, StageMoved, TryAgain
 from closedloop.events.confirmations import OPEN_FOR
 from closedloop.events.event import UNCONFIRMED
 from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import Links, compose
-from closedloop.loops.decide import Position, decide
+from closedloop.loops.decide import decide
 from closedloop.loops.definition import EXCLUDED, Campaign, Loop
+from closedloop.loops.moves import furthest, taking_over
 from closedloop.loops.once import Mailer, is_lost, send_once
 from closedloop.loops.policies import may_mail_at
 from closedloop.loops.questions import Writes, perform_question
@@ -119,33 +118,24 @@ def _walk(
 ) -> str:
     """Take every step that is open to a person on one loop; each is written before the next is decided."""
     positions = [state.position(person, loop.loop) for person in ids_of(known.nodes)]
-    position, stood = furthest(positions, loop), positions[0].stage
-    outcome = "unchanged"
+    position, outcome = furthest(positions, loop), "unchanged"
     # Gates lead forward only: one step into the loop, one for each stage, one out of it or to a stop.
     for _ in range(len(loop.stages) + 2):
         known.around.since = position.since
         gates = ready.news(known, position)
         if gates is None:
             return outcome
+        if outcome == "unchanged" and (taken := taking_over(positions, loop)) is not None:
+            state.write_decision(taken, loop, known.anchor, run, now, seen)
+            position = taken.after
         decision = decide(loop, known, position, now, gates)
-        state.write_decision(decision, loop, known.anchor, run, now, seen, stood)
+        state.write_decision(decision, loop, known.anchor, run, now, seen)
         if decision.after.stage != position.stage:
             outcome = "excluded" if decision.after.stage == EXCLUDED else "moved"
         elif outcome == "unchanged":
             outcome = "held"
         position = decision.after
-        stood = position.stage
     return outcome
-
-
-def furthest(positions: Sequence[Position], loop: Loop) -> Position:
-    """Where a person stands who may have stood under several ids: the furthest place, continued under the first id.
-
-    Shapes: the first position is that of the present id, whose version it keeps; who was excluded once stays so.
-    """
-    order = {stage: place for place, stage in enumerate(("", *loop.stages))}
-    far = max(positions, key=lambda position: order.get(position.stage, len(order)))
-    return structs.replace(far, person=positions[0].person, version=positions[0].version)
 
 
 @dataclass(frozen=True, slots=True)

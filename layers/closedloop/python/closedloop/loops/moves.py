@@ -1,9 +1,9 @@
-"""Moves by hand, and who stood where on a past day."""
+"""Moves that no gate makes: of who became one with another, and by hand; and who stood where on a past day."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +16,33 @@ from closedloop.loops.definition import BESIDE_THE_PATH, Loop
 from closedloop.sites.words import did_you_mean, listed
 
 BY_HAND = "moved by hand"
+BECAME_ONE = "is one with somebody who stood there"
 REASON_CHARS = 300
+
+
+def furthest(positions: Sequence[Position], loop: Loop) -> Position:
+    """Where a person stands who may have stood under several ids: the furthest place, continued under the first id.
+
+    Shapes: the first position is that of the present id, whose version it keeps; ids whose place it took over before
+    say nothing any more. Who was excluded once stays so.
+    """
+    own = positions[0]
+    order = {stage: place for place, stage in enumerate(("", *loop.stages))}
+    asked = (own, *(position for position in positions[1:] if position.person not in own.took_over))
+    far = max(asked, key=lambda position: order.get(position.stage, len(order)))
+    return structs.replace(far, person=own.person, version=own.version, took_over=own.took_over)
+
+
+def taking_over(positions: Sequence[Position], loop: Loop) -> Decision | None:
+    """The move that brings the present id to where another of the person stood further; None where none did.
+
+    It is a move of its own, so that every id has one path, and what gates say comes after it.
+    """
+    own, far = positions[0], furthest(positions, loop)
+    if far.stage == own.stage:
+        return None
+    others = tuple(position.person for position in positions[1:])
+    return Decision(own, structs.replace(far, version=own.version + 1, took_over=others), (), (), BECAME_ONE)
 
 
 def by_hand(loop: Loop, position: Position, stage: str, reason: str, now: datetime) -> Decision:

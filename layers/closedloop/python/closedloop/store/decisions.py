@@ -36,21 +36,18 @@ class Decisions(Table):
             item["unit"]["S"],
             standing_from(item["standing"]["S"]),
             item["since"]["S"],
+            tuple(person["S"] for person in item["took_over"]["L"]) if "took_over" in item else (),
         )
 
     def write_decision(
-        self, decision: Decision, loop: Loop, anchor: str, run: str, now: datetime, seen: int | None = None,
-        stood: str | None = None,
+        self, decision: Decision, loop: Loop, anchor: str, run: str, now: datetime, seen: int | None = None
     ) -> None:
         """Write what was decided, all of it or nothing: verdicts, position, transition and actions.
 
-        Shapes: `seen` is the version of the profile decided on; without one, the id must only not have moved. `stood`
-        is where this very id stood, when a former id of the same person stood further: its own moves must be one path.
+        Shapes: `seen` is the version of the profile decided on; without one, the id must only not have moved.
         Errors: StageMoved when position or profile are no longer those decided on.
         """
         before, after = decision.before, decision.after
-        came_from = before.stage if stood is None else stood
-        moves = after.stage != before.stage
         version = version_of(loop)
         facts = {
             "person": {"S": after.person},
@@ -67,6 +64,7 @@ class Decisions(Table):
             "unit": {"S": after.unit},
             "standing": {"S": standing_text(after.standing)},
             "since": {"S": after.since},
+            **({"took_over": {"L": [{"S": person} for person in after.took_over]}} if after.took_over else {}),
         }
         writes = [
             self._put_if(
@@ -97,18 +95,18 @@ class Decisions(Table):
                     }
                 )
             )
-        if after.stage != came_from:
+        if after.stage != before.stage:
             writes.append(
                 self._once(
                     {
                         **key(f"P#{after.person}", f"T#{loop.loop}#{after.version:06d}"),
                         schema.KIND: {"S": "transition"},
                         **facts,
-                        "from_stage": {"S": came_from},
+                        "from_stage": {"S": before.stage},
                         "to_stage": {"S": after.stage},
-                        "reason": {"S": decision.reason if moves else "is one with somebody who stood there"},
+                        "reason": {"S": decision.reason},
                         "unit": {"S": after.unit},
-                        "gate": {"S": decision.verdicts[-1].gate if moves and decision.verdicts else ""},
+                        "gate": {"S": decision.verdicts[-1].gate if decision.verdicts else ""},
                         **_drawn(decision),
                     }
                 )
