@@ -66,6 +66,14 @@ def test_a_decision_is_a_position_a_transition_a_verdict_and_an_action(known: St
     assert sorted(action.campaign for action in known.actions("p_jane")) == ["guide", "welcome"]
 
 
+def test_whose_places_an_id_took_over_is_read_back(known: State) -> None:
+    entered = structs.replace(ENTERED, took_over=("p_former", "p_older"))
+    write(known, Decision(OUTSIDE, entered, (), (), "is one with them"))
+    assert known.position("p_jane", "autumn").took_over == ("p_former", "p_older")
+    write(known, Decision(known.position("p_jane", "autumn"), AHEAD, (), (), "moved"))
+    assert known.position("p_jane", "autumn").took_over == ()
+
+
 def test_a_repeated_decision_is_refused_and_changes_nothing(
     known: State, tables: tuple[str, str], rows: Callable[[str], list[Any]]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -37,10 +38,10 @@ def test_what_is_worth_nothing_never_falls(total: int) -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.1, 1000), MOMENTS), max_size=40), st.randoms())
-def test_sums_are_whole_numbers_so_no_order_changes_a_bit(earned: list[tuple[float, datetime]], rng: object) -> None:
+def test_sums_are_whole_numbers_so_no_order_changes_a_bit(earned: list[tuple[float, datetime]], chance: Random) -> None:
     weights = [weight(points, at) for points, at in earned]
     assert all(isinstance(each, int) for each in weights)
-    rng.shuffle(weights)  # type: ignore[attr-defined]
+    chance.shuffle(weights)
     assert sum(weights) == sum(weight(points, at) for points, at in earned)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -48,11 +49,11 @@ SAID = some.tuples(some.sampled_from("ab"), some.integers(0, 9), some.booleans()
 
 @given(some.lists(SAID, max_size=12), some.randoms())
 def test_neither_order_nor_repetition_changes_what_stands(
-    said: Sequence[tuple[str, int, bool]], random: object
+    said: Sequence[tuple[str, int, bool]], chance: Random
 ) -> None:
     packets = [taken_back(name, minute) if back else told(name, minute) for name, minute, back in said]
     shuffled = [*packets, *packets]
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    chance.shuffle(shuffled)
     assert {packet.id for packet in standing(shuffled)} == {packet.id for packet in standing(packets)}
 
 

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import count
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -239,9 +240,9 @@ def a_world(draw: some.DrawFn) -> list[Packet]:
 
 @settings(max_examples=100, deadline=None)
 @given(a_world(), some.randoms())
-def test_no_order_and_no_copy_changes_who_is_who(packets: list[Packet], random: object) -> None:
+def test_no_order_and_no_copy_changes_who_is_who(packets: list[Packet], chance: Random) -> None:
     shuffled = [*packets, *packets]
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    chance.shuffle(shuffled)
     one, two = World(packets), World(shuffled)
     assert one.groups == two.groups
     assert {event.id: one.owner(event) for event in one.events} == {event.id: two.owner(event) for event in two.events}

@@ -184,7 +184,7 @@ def anonymous_decision(row: Mapping[str, Any], names: Mapping[str, str]) -> dict
     person = names.get(row["person"], row["person"])
     return {
         **row, "person": person, "anchor": names.get(row["anchor"], row["anchor"]), "detail": "",
-        "id": row["id"].replace(f"P#{row['person']}|", f"P#{person}|"),
+        "id": row["id"].replace(row["person"], person, 1),
         # Reports count exclusions by their reason, which is the loop's own words.
         "reason": row["reason"] if row["outcome"] == "exclude" else "",
     }

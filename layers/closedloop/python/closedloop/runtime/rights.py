@@ -37,6 +37,7 @@ from closedloop.sites.definition import Site
 from closedloop.store import schema
 from closedloop.store.decisions import decision_row
 from closedloop.store.ledger import failed_of, packet_item, packet_of
+from closedloop.store.profiles import person_of
 from closedloop.store.rights import Erasure, is_of, kept_of_erased, packed_mentions, reworded
 
 # Every running function reads anew who was erased within a minute, and none runs for longer than two.
@@ -402,7 +403,7 @@ def _erase_state(subject: Subject, archived: Set[str], progress: Progress) -> No
             state.rewrite(item, words)
         elif packed_mentions(item, subject.names):
             # The ledger names the person no more, nor does a profile that is folded from it anew.
-            told = state.profile(item[schema.PK]["S"].removeprefix("P#")).profile
+            told = state.profile(person_of(item)).profile
             if told is not None:
                 refold(told.anchor, state, doors.ledger(), doors.sites(), clock.now)
 

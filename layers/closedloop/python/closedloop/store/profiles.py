@@ -37,6 +37,11 @@ def _stored(item: Mapping[str, Any]) -> Stored:
     return Stored(item[schema.BODY]["S"], binary(item[schema.MORE]) if schema.MORE in item else b"")
 
 
+def person_of(item: Mapping[str, Any]) -> str:
+    """The id of the person whose item it is."""
+    return str(item[schema.PK]["S"]).removeprefix("P#")
+
+
 def due_shard(person: str) -> str:
     """The partition of the due index that a person waits in."""
     return f"DUE#{shard_of(person)}"
@@ -229,7 +234,7 @@ class Profiles(Accounts):
         """Everybody for whom a decision or an action is due, each once for each thing that is."""
         for shard in range(schema.DUE_SHARDS):
             yield from (
-                item[schema.PK]["S"].removeprefix("P#")
+                person_of(item)
                 for item in self._pages(
                     {
                         "TableName": self._table,
