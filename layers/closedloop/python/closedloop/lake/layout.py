@@ -9,6 +9,8 @@ DECISIONS = "decisions/"
 FAILED = "failed/"
 RUNS = "runs/"
 SPILL = "spill/"
+# Whole days of events and decisions as Parquet, made from what was delivered.
+COMPACTED = "compacted/"
 # What owners drop in, and what became of it.
 IMPORTS = "imports/"
 IMPORTED = "imported/"
@@ -16,7 +18,22 @@ IMPORTED = "imported/"
 
 def archived(prefix: str, received: date, first: str) -> str:
     """One delivered batch: named after its first record, so a batch delivered again overwrites itself."""
-    return f"{prefix}dt={received:%Y-%m-%d}/{first}.ndjson.gz"
+    return f"{of_day(prefix, received)}{first}.ndjson.gz"
+
+
+def of_day(prefix: str, day: date) -> str:
+    """The folder of all that was delivered of one day."""
+    return f"{prefix}dt={day:%Y-%m-%d}/"
+
+
+def compacted(prefix: str, day: date) -> str:
+    """One day as one file, always under the same name: what replaces it does so at once and whole."""
+    return f"{COMPACTED}{of_day(prefix, day)}part-0.parquet"
+
+
+def day_of(folder: str) -> date:
+    """The day of a folder."""
+    return date.fromisoformat(folder.rstrip("/").rpartition("dt=")[2])
 
 
 def spilled(received: date, name: str) -> str:

@@ -25,7 +25,7 @@ from closedloop.events.agents import Grade
 from closedloop.events.behaviour import MAIL_DOORS, Act, behaviour, mail_of
 from closedloop.events.deals import day_of, teller
 from closedloop.identity.evidence import EvidenceKind
-from closedloop.lake import layout
+from closedloop.lake import columns, layout
 from closedloop.loops.definition import BESIDE_THE_PATH, Loop
 from closedloop.loops.experiments import experiments_of
 from closedloop.profiles.fold import CONTACTS
@@ -48,54 +48,15 @@ PASSIVE = (
     names.MAIL_SUPPRESSED, names.MAIL_ALLOWED,
 )
 
-_EVENT_COLUMNS = {
-    **dict.fromkeys((
-        "id", "packet", "site", "door", "type", "name", "visitor", "deal", "occurred_at", "received_at", "channel",
-        "medium", "source", "campaign", "grade", "grade_reason", "currency", "properties", "traits",
-    ), "VARCHAR"),
-    "ids": "VARCHAR[]", "late": "BOOLEAN", "amount_minor": "BIGINT",
+# What the questions read of a compacted day, or of lines as delivered.
+_READ = {
+    "events_delivered": (layout.EVENTS, frozenset(column.name for column in columns.EVENTS) - {
+        "schema_version", "term", "source_rule", "host", "path", "title", "topic", "consent", "properties",
+    }),
+    "decisions_delivered": (layout.DECISIONS, frozenset(column.name for column in columns.DECISIONS) - {
+        "draw", "copies",
+    }),
 }
-_DECISION_COLUMNS = dict.fromkeys((
-    "id", "kind", "person", "anchor", "loop", "version", "gate", "campaign", "from_stage", "to_stage", "outcome",
-    "hold_kind", "reason", "arm", "at", "run", "detail",
-), "VARCHAR")
-
-_LOAD_EVENTS = f"""
-CREATE TABLE events_delivered AS
-SELECT id, coalesce(packet, '') AS packet, site, door, type, coalesce(name, '') AS name,
-       coalesce(visitor, '') AS visitor, coalesce(ids[1], '') AS known_id,
-       coalesce(array_to_string(ids, ' '), '') AS ids_text, coalesce(deal, '') AS deal,
-       CAST(left(occurred_at, 23) AS TIMESTAMP) AS occurred_at, CAST(left(received_at, 23) AS TIMESTAMP) AS received_at,
-       coalesce(late, false) AS late, coalesce(channel, '') AS channel, coalesce(medium, '') AS medium,
-       coalesce(source, '') AS source, coalesce(campaign, '') AS utm_campaign, coalesce(grade, '') AS grade,
-       coalesce(grade_reason, '') AS grade_reason,
-       amount_minor, coalesce(currency, '') AS currency,
-       coalesce(json_extract_string(properties, '$.stage_is_open') = 'true', false) AS deal_is_open,
-       coalesce(json_extract_string(properties, '$.list'), '') AS of_list,
-       coalesce(json_extract_string(properties, '$.form'), '') AS form,
-       coalesce(json_extract_string(properties, '$.campaign'), '') AS told_campaign,
-       coalesce(json_extract_string(properties, '$.loop'), '') AS of_loop,
-       coalesce(json_extract_string(properties, '$.message_id'), '') AS message_id,
-       coalesce(json_extract_string(properties, '$.link'), '') AS link,
-       coalesce(json_extract_string(properties, '$.hidden'), '') AS hidden,
-       coalesce(json_extract_string(properties, '$.day'), '') AS cost_day,
-       coalesce(json_extract_string(properties, '$.incentive') = 'true', false) AS incentive,
-       coalesce(json_extract_string(properties, '$.soft') = 'true', false) AS soft,
-       CASE WHEN door IN ('list', 'operator') THEN coalesce(json_extract_string(properties, '$.retracts'), '') ELSE ''
-       END AS retracts,
-       CASE WHEN type = 'identify' OR name = '{names.FORM_SUBMITTED}' THEN coalesce(traits, '') ELSE '' END AS traits
-FROM lines
-"""  # noqa: S608  made of our own constants
-
-_LOAD_DECISIONS = """
-CREATE TABLE decisions_delivered AS
-SELECT id, kind, person, coalesce(anchor, '') AS anchor, loop, coalesce(version, '') AS version,
-       coalesce(gate, '') AS gate, coalesce(campaign, '') AS campaign, coalesce(from_stage, '') AS from_stage,
-       coalesce(to_stage, '') AS to_stage, coalesce(outcome, '') AS outcome, coalesce(hold_kind, '') AS hold_kind,
-       coalesce(reason, '') AS reason, coalesce(arm, '') AS arm, CAST(left("at", 23) AS TIMESTAMP) AS decided_at,
-       coalesce(run, '') AS run, coalesce(detail, '') AS detail
-FROM lines
-"""
 
 _TABLES = {
     "asked": "loop VARCHAR, currency VARCHAR, home_site VARCHAR, as_of TIMESTAMP, starts_at TIMESTAMP, "
@@ -275,18 +236,18 @@ class _Lake:
         self._folder = folder
 
     def load(self, folder: Path) -> None:
-        """Read what was delivered."""
-        for prefix, columns, statement in (
-            (layout.EVENTS, _EVENT_COLUMNS, _LOAD_EVENTS), (layout.DECISIONS, _DECISION_COLUMNS, _LOAD_DECISIONS),
-        ):
-            files = [str(file) for file in sorted((folder / prefix).glob("**/*.ndjson.gz"))]
-            self._connection.execute(f"CREATE OR REPLACE TEMP VIEW lines AS {_lines(files, columns)}")
-            self._connection.execute(statement)
+        """Read what was delivered: each day from its compacted file or from its lines, as they lie in the folder."""
+        for table, (prefix, only) in _READ.items():
+            lines, parquet = (
+                [str(file) for file in sorted((folder / place).glob(f"**/*.{kind}"))]
+                for place, kind in ((prefix, "ndjson.gz"), (layout.COMPACTED + prefix, "parquet"))
+            )
+            self._connection.execute(f"CREATE TABLE {table} AS {columns.delivered(prefix, lines, parquet, only)}")
 
     def hand_over(self, loop: Loop, sites: Sequence[Site], edge: Bounds, former: datetime | None) -> None:
         """Write down what is asked about."""
-        for table, columns in _TABLES.items():
-            self._connection.execute(f"CREATE TABLE {table} ({columns})")
+        for table, shape in _TABLES.items():
+            self._connection.execute(f"CREATE TABLE {table} ({shape})")
         zone = ZoneInfo(loop.time_zone)
         # What the former report showed of the day that it was made on was not yet the whole of it.
         shown = former.astimezone(zone).date() if former else edge.first_day
@@ -316,13 +277,13 @@ class _Lake:
 
     def fill(self, table: str, rows: Iterable[Sequence[Any]]) -> None:
         """Put rows into a table of ours, through a file of JSON lines: by far the quickest way in for many rows."""
-        columns = dict(pair.split(" ") for pair in _TABLES[table].split(", "))
+        typed = dict(pair.split(" ") for pair in _TABLES[table].split(", "))
         file = self._folder / f"{table}.ndjson"
         with open(file, "w", encoding="utf-8") as lines:
             for row in rows:
-                lines.write(json.dumps(dict(zip(columns, row, strict=True)), default=str, ensure_ascii=False) + "\n")
+                lines.write(json.dumps(dict(zip(typed, row, strict=True)), default=str, ensure_ascii=False) + "\n")
         if file.stat().st_size:
-            self._connection.execute(f"INSERT INTO {table} {_lines([str(file)], columns)}")
+            self._connection.execute(f"INSERT INTO {table} {columns.as_lines([str(file)], typed)}")
         file.unlink()
 
     def ask(self, question: str) -> list[tuple[Any, ...]]:
@@ -339,21 +300,6 @@ class _Lake:
 
 def _sql(question: str) -> str:
     return (SQL / f"{question}.sql").read_text(encoding="utf-8")
-
-
-def _lines(files: Sequence[str], columns: Mapping[str, str]) -> str:
-    """The lines of files as rows; the same columns without a row where there is no file."""
-    if not files:
-        typed = ", ".join(f'CAST(NULL AS {kind}) AS "{name}"' for name, kind in columns.items())
-        return f"SELECT * FROM (SELECT {typed}) WHERE false"  # noqa: S608  made of our own constants
-    named = ", ".join(_quoted(file) for file in files)
-    shape = ", ".join(f"{_quoted(name)}: {_quoted(kind)}" for name, kind in columns.items())
-    options = f"format = 'newline_delimited', columns = {{{shape}}}"
-    return f"SELECT * FROM read_json([{named}], {options})"  # noqa: S608  quoted above
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _failed(folder: Path) -> int:

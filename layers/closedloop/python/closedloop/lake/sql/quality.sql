@@ -1,6 +1,6 @@
 -- How good are the data themselves? Set aside are what a list took back, with its saying so, and operators' words on who
 -- is who.
-WITH copies AS (
+WITH arrived AS (
   SELECT d.*
   FROM events_delivered d
   CROSS JOIN asked a
@@ -8,18 +8,18 @@ WITH copies AS (
   WHERE d.received_at <= a.as_of
 ), gone AS (
   SELECT retracts AS id, max(received_at) AS until
-  FROM copies
+  FROM arrived
   WHERE retracts <> ''
   GROUP BY retracts
 ), ids AS (
   SELECT c.id,
          min(CASE WHEN c.retracts <> '' OR c.received_at <= g.until
                     OR (c.door = 'operator' AND c.name IN ('Persons Merged', 'Persons Split')) THEN 1 ELSE 0 END) AS aside
-  FROM copies c
+  FROM arrived c
   LEFT JOIN gone g ON g.id = c.id
   GROUP BY c.id
 )
-SELECT (SELECT count(*) FROM copies) AS delivered,
+SELECT (SELECT coalesce(sum(copies), 0) FROM arrived) AS delivered,
        (SELECT count(*) FROM ids) AS distinct_ids,
        count(*) AS counted,
        count(CASE WHEN late THEN 1 END) AS late,
