@@ -213,3 +213,21 @@ def test_who_saw_it_pending_cannot_end_what_another_claimed(state: State, action
     state.end(action, "failed", JANE, "no address is held", "", "tick-2", NOW)
     assert state.action_status("p_jane", action.key) == "claimed"
     assert not [row for row in state.decisions("p_jane") if row["outcome"] == "failed"]
+
+
+def test_what_people_are_to_do_is_written_with_why_and_a_mail_is_written_as_ever(
+    known: State, tables: tuple[str, str], rows: Callable[[str], list[Any]]
+) -> None:
+    campaigns = [
+        {"name": "guide", "stage": "problem", "touchpoint": "call", "sales_notice": {"to": ["crm"]}},
+        {"name": "welcome", "stage": "research", "touchpoint": "email", "mail": {
+            "subject": "Pumps", "text": "Hello", "link": "https://www.northwind.example/pumps"}},
+    ]
+    loop = a_loop(campaigns=campaigns)
+    for decision in (ENTRY, ADVANCE):
+        known.write_decision(decision, loop, JANE, "tick-1", NOW, 1)
+    notice, mail = sorted(known.actions("p_jane"), key=lambda action: action.campaign)
+    assert (notice.kind, notice.about) == ("sales_notice", {"gate": "interested", "position": 2})
+    assert (mail.kind, mail.about) == ("mail", {})
+    item = next(one for one in rows(tables[1]) if one["sk"]["S"] == f"A#{mail.key}")
+    assert not {"action", "body"} & set(item)

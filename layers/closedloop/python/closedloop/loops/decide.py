@@ -82,8 +82,8 @@ def digest_of(outcome: Outcome, hold_kind: HoldKind | None, reason: str, arm: Ar
 class Decision(msgspec.Struct, frozen=True):
     """What changes for one person on one loop: the verdicts that are new, the stage reached, the mails to write.
 
-    Shapes: `campaigns` names the campaigns whose action is now due; `arm` and `draw` say whether who enters a loop is
-    in its universal holdout, where it has one.
+    Shapes: `campaigns` names those whose action is now due, of whatever kind; `arm` and `draw` say whether who enters
+    a loop is in its universal holdout, where it has one.
     """
 
     before: Position
@@ -177,7 +177,7 @@ def _mailed(loop: Loop, position: Position, profile: Asked, now: datetime) -> tu
         return ()
     return tuple(
         campaign.name for campaign in loop.campaigns_of(position.stage)
-        if campaign.mail is not None and (campaign.audience is None or ask(campaign.audience, profile, now).holds)
+        if campaign.kind and (campaign.audience is None or ask(campaign.audience, profile, now).holds)
     )
 
 

@@ -262,6 +262,50 @@ class Mail(Definition):
     )
 
 
+Language = Literal["ja", "en"]
+Channel = Literal["topic", "slack", "crm"]
+# What is to be done for somebody who reaches a campaign's stage.
+MAIL, SALES_NOTICE, CALL_TASK, GO_ON_LIST = "mail", "sales_notice", "call_task", "go_on_list"
+# Where each of them but a mail may meet people.
+TOUCHPOINTS_OF = {SALES_NOTICE: ("call", "dealer"), CALL_TASK: ("call",), GO_ON_LIST: ("call", "dealer")}
+
+
+class SalesNotice(Definition):
+    """A notice to sales about everybody who comes through the gate: what they did, and why now."""
+
+    to: Annotated[tuple[Channel, ...], Field(min_length=1)] = Field(default=("topic",), description=(
+        "Where it goes: the topic of the deployment (mail and more), Slack, or the CRM, by a signed webhook."
+    ))
+    language: Language = Field(default="ja", description="The language that it is written in.")
+    note: str = Field(default="", max_length=500, description="What to do, in words of the plan, such as call today.")
+
+    @model_validator(mode="after")
+    def _once_each(self) -> SalesNotice:
+        refuse("to", [(("to", place), f"{channel} is named twice") for place, channel in doubled(self.to)])
+        return self
+
+
+class CallTask(SalesNotice):
+    """A call to make to everybody who comes through the gate; how it ended is a fact that gates can ask for."""
+
+    within_days: Annotated[int, Field(strict=True, ge=1, le=60)] = Field(
+        default=3, description="In how many days it is to be made.",
+    )
+    outcomes: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
+        default=("Call Reached", "Call Not Reached", "Appointment Made"),
+        description="How it may end, as names of events; a gate asks for one with did: {event: Appointment Made}.",
+    )
+
+
+class GoOnList(Definition):
+    """The people who come through the gate as a list for telemarketing or a dealer, one CSV file for each run."""
+
+    language: Language = Field(default="ja", description="The language of its first line.")
+    attributes: tuple[Text, ...] = Field(
+        default=(), description="What else is told of each, beside name, company, address and phone.",
+    )
+
+
 class Cost(Definition):
     """What a campaign costs, in minor units of the loop's currency: in all, or day by day."""
 
@@ -297,19 +341,37 @@ class Campaign(Definition):
     visitors: People | None = Field(default=None, description="How many visitors it is planned to bring.")
     cost: Cost | None = Field(default=None, description="What it costs.")
     audience: Condition | None = Field(
-        default=None, description="Who is mailed of those who reach the stage; everybody when left out.",
+        default=None, description="For whom of those who reach the stage it is done; everybody when left out.",
     )
     mail: Mail | None = Field(default=None, description="The mail to write to those who reach the stage.")
+    sales_notice: SalesNotice | None = Field(default=None, description="The notice to sales about them.")
+    call_task: CallTask | None = Field(default=None, description="The call to make to them.")
+    go_on_list: GoOnList | None = Field(default=None, description="The list that they are put on.")
 
     @model_validator(mode="after")
-    def _mail_is_mailed(self) -> Campaign:
+    def _does_one_thing(self) -> Campaign:
+        given = [name for name in (MAIL, *TOUCHPOINTS_OF) if getattr(self, name) is not None]
+        if len(given) > 1:
+            text = f"campaign {self.name} does one thing for people, found {listed(given, 'and')}; make two campaigns"
+            refuse("campaign", [((given[1],), text)])
         if self.mail is not None and self.touchpoint != "email":
             text = f"campaign {self.name} has a mail, so expected email, found {self.touchpoint!r}"
             refuse("campaign", [(("touchpoint",), text)])
-        if self.audience is not None and self.mail is None:
-            text = "an audience chooses who is mailed, and the campaign has no mail; a gate chooses who comes this far"
+        if self.kind in TOUCHPOINTS_OF and self.touchpoint not in (fitting := TOUCHPOINTS_OF[self.kind]):
+            text = f"campaign {self.name} has a {self.kind}, so expected {listed(fitting)}, found {self.touchpoint!r}"
+            refuse("campaign", [(("touchpoint",), text)])
+        if self.audience is not None and not given:
+            text = (
+                "an audience chooses for whom something is done, and the campaign does nothing; a gate chooses who "
+                "comes this far"
+            )
             refuse("campaign", [(("audience",), text)])
         return self
+
+    @property
+    def kind(self) -> str:
+        """What it does for those who reach the stage: mail, sales_notice, call_task, go_on_list, or nothing."""
+        return next((name for name in (MAIL, *TOUCHPOINTS_OF) if getattr(self, name) is not None), "")
 
 
 class ExcludeRule(Definition):

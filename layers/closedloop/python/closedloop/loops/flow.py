@@ -16,7 +16,7 @@ from closedloop.events.event import UNCONFIRMED
 from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import Links, compose
 from closedloop.loops.decide import decide
-from closedloop.loops.definition import EXCLUDED, Campaign, Loop
+from closedloop.loops.definition import EXCLUDED, MAIL, Campaign, Loop
 from closedloop.loops.moves import furthest, taking_over
 from closedloop.loops.once import Mailer, is_lost, send_once
 from closedloop.loops.policies import may_mail_at
@@ -188,6 +188,8 @@ def _perform(
     action: Action, profile: Profile | None, contact: Mapping[str, str], run: str, state: State, doors: MailDoors
 ) -> str:
     """One mail, at most once: claimed before it is sent, and ended with what became of it."""
+    if action.kind != MAIL:
+        return "later"
     now = doors.now()
     anchor = profile.anchor if profile else ""
 

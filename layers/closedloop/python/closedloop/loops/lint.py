@@ -70,7 +70,7 @@ def _holdouts(loop: Loop) -> Iterator[tuple[Place, str]]:
         if gate.holdout and order[gate.to] > last:
             text = f"no campaign stands at {gate.to} or behind it, so there is nothing that a holdout could measure"
             yield ("gates", at, "holdout"), text
-    if loop.universal_holdout and not any(campaign.mail for campaign in loop.campaigns):
+    if loop.universal_holdout and not any(campaign.kind for campaign in loop.campaigns):
         text = "no campaign of this loop is sent to anybody, so there is nothing to keep a share of them out of"
         yield ("universal_holdout",), text
 

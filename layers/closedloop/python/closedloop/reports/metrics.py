@@ -669,7 +669,7 @@ def _mails(loop: Loop, facts: Facts) -> tuple[MailFigures, ...]:
         came: dict[tuple[str, bool], int] = {
             (count.name, count.machine): count.people for count in facts.mails if count.campaign == campaign.name
         }
-        if campaign.mail is None and not done and not came:
+        if campaign.mail is None and (campaign.kind or not (done or came)):
             continue
 
         def both(name: str, came: Mapping[tuple[str, bool], int] = came) -> int:

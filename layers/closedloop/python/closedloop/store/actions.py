@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from closedloop.events.times import iso, parse
+from closedloop.loops.definition import MAIL
 from closedloop.store import schema
 from closedloop.store.calls import CallFailed
+from closedloop.store.profiles import due_shard
 from closedloop.store.questions import QUESTION, Asked, asked_of
 from closedloop.store.table import Table, key
 
@@ -21,9 +23,11 @@ COUNTED_FOR = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """Something to do once for a person: a campaign's mail.
+    """Something to do once for a person: a campaign's mail, or what tells people of the company to act.
 
-    Shapes: `status` is pending, claimed, sent, failed or unknown; `claimed_at` is None until somebody took it.
+    Shapes: `kind` is mail, sales_notice, call_task or go_on_list; `campaign` is the campaign's name, or for what no
+    campaign asks for a name that begins with ~; `about` says what it is about (see `outbox_item`); `status` is pending,
+    claimed, sent, failed or unknown; `claimed_at` is None until somebody took it, in the run `claimed_by`.
     """
 
     person: str
@@ -33,6 +37,9 @@ class Action:
     status: str
     at: datetime
     claimed_at: datetime | None = None
+    kind: str = MAIL
+    about: Mapping[str, Any] = field(default_factory=dict)
+    claimed_by: str = ""
 
     @property
     def key(self) -> str:
@@ -46,6 +53,34 @@ class Mailed:
     identifier: str
     version: int
     sent: Mapping[str, datetime]
+
+
+def outbox_item(
+    facts: Mapping[str, Any], name: str, kind: str, now: datetime, about: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Something to do once for a person, as it is written with the decision that asks for it.
+
+    Shapes: `facts` are those of every record of a decision: person, anchor, loop, loop_version, at, run. `name` is the
+    campaign's, or for what no campaign asks for a name of its own that begins with ~, such as ~late-problem-3. `about`
+    says why it is due: `gate` and `position`, where a verdict was written with it, or `why` as sentences by language,
+    {"en": [...], "ja": [...]}; and where no campaign says it, `to` and `language` of a sales notice. It holds nothing
+    about the person but what gates found.
+    """
+    person = facts["person"]["S"]
+    item = {
+        **key(f"P#{person}", f"A#{facts['loop']['S']}#{facts['loop_version']['S']}#{name}"),
+        schema.KIND: {"S": "action"},
+        **facts,
+        "campaign": {"S": name},
+        "outcome": {"S": "pending"},
+        schema.DUE: {"S": due_shard(person)},
+        schema.DUE_AT: {"S": iso(now)},
+    }
+    if kind != MAIL:
+        item[schema.ACTION] = {"S": kind}
+    if about:
+        item[schema.BODY] = {"S": json.dumps(about, ensure_ascii=False, sort_keys=True)}
+    return item
 
 
 class Actions(Table):
@@ -72,6 +107,9 @@ class Actions(Table):
                     item["outcome"]["S"],
                     parse(item["at"]["S"]),
                     parse(claimed["S"]) if claimed else None,
+                    item.get(schema.ACTION, {}).get("S", MAIL),
+                    json.loads(item[schema.BODY]["S"]) if schema.BODY in item else {},
+                    item.get("claimed_by", {}).get("S", ""),
                 )
             )
         return [one for one in actions if one.status in OPEN], [one for one in questions if one.status in OPEN]

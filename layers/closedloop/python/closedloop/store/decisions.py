@@ -9,11 +9,11 @@ from typing import Any
 from closedloop.errors import StageMoved
 from closedloop.events.times import iso
 from closedloop.loops.decide import Decision, Position, Verdict, as_json, standing_from, standing_text
-from closedloop.loops.definition import Loop
+from closedloop.loops.definition import MAIL, Loop
 from closedloop.sites.definition import version_of
 from closedloop.store import schema
+from closedloop.store.actions import outbox_item
 from closedloop.store.calls import CallFailed
-from closedloop.store.profiles import due_shard
 from closedloop.store.table import Item, Table, key
 
 
@@ -111,20 +111,13 @@ class Decisions(Table):
                     }
                 )
             )
+        kinds = {campaign.name: campaign.kind for campaign in loop.campaigns}
         for campaign in decision.campaigns:
-            writes.append(
-                self._once(
-                    {
-                        **key(f"P#{after.person}", f"A#{loop.loop}#{version}#{campaign}"),
-                        schema.KIND: {"S": "action"},
-                        **facts,
-                        "campaign": {"S": campaign},
-                        "outcome": {"S": "pending"},
-                        schema.DUE: {"S": due_shard(after.person)},
-                        schema.DUE_AT: {"S": iso(now)},
-                    }
-                )
-            )
+            kind = kinds.get(campaign, MAIL)
+            # A mail says nothing of why it is sent; whoever is to act asks first.
+            gate = decision.verdicts[-1].gate if decision.verdicts else ""
+            about = {} if kind == MAIL else {"gate": gate, "position": after.version}
+            writes.append(self._once(outbox_item(facts, campaign, kind, now, about)))
         try:
             self._dynamo.call("TransactWriteItems", {"TransactItems": writes})
         except CallFailed as error:

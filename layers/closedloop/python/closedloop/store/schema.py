@@ -19,6 +19,8 @@ FAILED_TTL = timedelta(days=30)
 # Attributes of a packet; a profile has the first and what goes beyond it.
 BODY = "body"
 MORE = "more"
+# What is to be done, where it is not a campaign's mail.
+ACTION = "action"
 KIND = "kind"
 PACKET = "packet"
 FAILED = "failed"
