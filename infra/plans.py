@@ -34,6 +34,7 @@ AT_ONCE: Mapping[str, int] = {
     "decide_stages": 20,
     "perform_actions": 20,
     "close_run": 2,
+    "compact_lake": 1,
     "report_loop": 1,
 }
 
@@ -254,8 +255,22 @@ class Plans:
         )
 
     def reports(self) -> tuple[Plan, ...]:
-        """The function that measures a loop."""
+        """The functions that read the lake: one makes a file of each day, one measures a loop."""
         return (
+            Plan(
+                "compact_lake",
+                "Makes one Parquet file of each day of the lake.",
+                timeout_s=900,
+                memory_mb=2048,
+                disk_mb=4096,
+                layers=(*LEDGER, "report"),
+                may=(
+                    allow("s3:GetObject", on=self._in_lake("events/*", "decisions/*", "compacted/*")),
+                    allow("s3:PutObject", on=self._in_lake("compacted/*")),
+                    self._list(self.kept.lake_arn),
+                ),
+                settings=self._settings(settings.LAKE_BUCKET),
+            ),
             Plan(
                 "report_loop",
                 "Measures each loop, publishes the report and drafts the next loop.",
@@ -264,7 +279,7 @@ class Plans:
                 disk_mb=2048,
                 layers=(*LEDGER, "report"),
                 may=(
-                    allow("s3:GetObject", on=self._in_lake("events/*", "decisions/*", "failed/*")),
+                    allow("s3:GetObject", on=self._in_lake("events/*", "decisions/*", "failed/*", "compacted/*")),
                     self._list(self.kept.lake_arn),
                     # The report before this one, so that a new one says what it tells differently.
                     self._list(self.kept.reports_arn),

@@ -1,4 +1,4 @@
-"""What starts by the clock: the tick for those due, the nightly look at everyone, the daily report."""
+"""What starts by the clock: the tick for those due, the nightly look at everyone, the daily report and compaction."""
 
 from __future__ import annotations
 
@@ -36,7 +36,16 @@ class Clockwork:
 class Schedules(Construct):
     """The schedules of one deployment, each with a role, a retry window and dead letters of its own."""
 
-    def __init__(self, scope: Construct, stage: Stage, alarms: Alarms, *, workflow_arn: str, report_arn: str) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        stage: Stage,
+        alarms: Alarms,
+        *,
+        workflow_arn: str,
+        report_arn: str,
+        compact_arn: str,
+    ) -> None:
         super().__init__(scope, "Schedules")
         self._stage, self._alarms = stage, alarms
         self._group = scheduler.CfnScheduleGroup(self, "Group", name=f"closedloop-{stage.name}")
@@ -57,6 +66,12 @@ class Schedules(Construct):
                 *("Report", "cron(0 2 * * ? *)", *report),
                 {"scheduled_time": SCHEDULED_TIME},
                 "The daily report did not start.",
+            ),
+            Clockwork(
+                # Half an hour after the end of a UTC day, by which the lake's days are cut.
+                *("Compaction", "cron(30 9 * * ? *)", compact_arn, "lambda:InvokeFunction"),
+                {"scheduled_time": SCHEDULED_TIME},
+                "The daily compaction of the lake did not start.",
             ),
         ):
             self._schedule(clockwork)

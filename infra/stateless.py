@@ -28,6 +28,11 @@ from infra.stream_consumers import ARCHIVE_DECISIONS, ARCHIVE_FACTS, PROJECT, St
 
 # What an account must keep unreserved; Lambda refuses a template that takes more.
 UNRESERVED = 100
+# What the schedules call without waiting, and what its dead letters say.
+ASYNCHRONOUS = {
+    "report_loop": ("Report", "A report failed three times."),
+    "compact_lake": ("Compaction", "The lake was not compacted in three attempts; reports read it as delivered."),
+}
 
 
 class StatelessStack(cdk.Stack):
@@ -62,7 +67,14 @@ class StatelessStack(cdk.Stack):
         self._add_reports(plans.reports())
         report = self.functions["report_loop"].function
         self.workflow.define(self.functions, kept.lake_arn)
-        Schedules(self, stage, self.alarms, workflow_arn=self.workflow.arn, report_arn=report.function_arn)
+        Schedules(
+            self,
+            stage,
+            self.alarms,
+            workflow_arn=self.workflow.arn,
+            report_arn=report.function_arn,
+            compact_arn=self.functions["compact_lake"].function.function_arn,
+        )
         Dashboard(
             self,
             stage,
@@ -145,11 +157,12 @@ class StatelessStack(cdk.Stack):
 
     def _add_reports(self, plans: Iterable[Plan]) -> None:
         for plan in plans:
-            failed = self.alarms.dead_letters(self, "ReportDeadLetters", "A report failed three times.")
+            name, says = ASYNCHRONOUS[plan.name]
+            failed = self.alarms.dead_letters(self, f"{name}DeadLetters", says)
             self._add([replace(plan, may=(*plan.may, allow("sqs:SendMessage", on=failed.queue_arn)))])
             lambda_.CfnEventInvokeConfig(
                 self,
-                "ReportRetries",
+                f"{name}Retries",
                 function_name=self.functions[plan.name].function.function_name,
                 qualifier="$LATEST",
                 maximum_event_age_in_seconds=3600,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
+from datetime import date
 from itertools import count
 from typing import Any
 
@@ -14,6 +15,7 @@ from closedloop.events.failed import FailedEvent, FailedKind
 from closedloop.events.identifiers import Hasher
 from closedloop.events.packet import event_of
 from closedloop.lake.archive import archive_packets
+from closedloop.lake.compact import closed, compact, stale
 from closedloop.profiles.flow import project
 from closedloop.runtime import clock, doors, rights
 from closedloop.store.calls import Dynamo
@@ -67,6 +69,8 @@ def a_small_world() -> None:
     doors.ledger().append(packets)
     # What was not archived yet is archived by the erasure itself.
     archive_packets(packets[:2], doors.sites(), "1", doors.lake())
+    for day in stale(doors.lake(), closed(doors.lake(), date.max)):
+        compact(doors.lake(), day)
     arrived = [(str(number), packet, [event_of(packet, record) for record in packet.records])
                for number, packet in enumerate(packets)]
     project(arrived, doors.state(), doors.ledger(), doors.sites(), lambda: NOW)

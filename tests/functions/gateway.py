@@ -25,6 +25,10 @@ class Context:
 
     aws_request_id: str = "11111111-2222-3333-4444-555555555555"
     function_name: str = "a-function"
+    remaining_ms: int = 900_000
+
+    def get_remaining_time_in_millis(self) -> int:
+        return self.remaining_ms
 
 
 def a_request(

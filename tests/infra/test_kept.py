@@ -104,4 +104,4 @@ def test_a_development_stage_leaves_nothing_behind_and_a_clock_can_be_stopped(tm
     assert {one.get("DeletionPolicy", "Delete") for one in kept if one["Type"] in KEPT} == {"Delete"}
     runs = json.loads((tmp_path / "cdk.out" / "Stateless.template.json").read_text())["Resources"].values()
     schedules = [one["Properties"]["State"] for one in runs if one["Type"] == "AWS::Scheduler::Schedule"]
-    assert schedules == ["DISABLED"] * 3
+    assert schedules == ["DISABLED"] * 4

@@ -26,7 +26,7 @@ FUNCTIONS = {
     **dict.fromkeys(("project_profiles", "archive_events"), ("capture", "project")),
     **dict.fromkeys(("select_people", "decide_stages", "perform_actions", "close_run"), ("capture", "project")),
     "import_list": ("capture", "project", "form"),
-    "report_loop": ("capture", "project", "report"),
+    **dict.fromkeys(("compact_lake", "report_loop"), ("capture", "project", "report")),
 }
 
 

@@ -76,6 +76,13 @@ def test_nothing_may_delete_a_fact_a_profile_or_a_file(stateless: Any) -> None:
     assert not {action for action in actions if action.startswith(("dynamodb:Delete", "s3:Delete"))}
 
 
+def test_compaction_writes_compacted_days_alone(stateless: Any) -> None:
+    role = stateless.functions()["compact_lake"]["Role"]["Fn::GetAtt"][0]
+    (written,) = (json.dumps(one["Resource"]) for one in stateless.statements(role) if "s3:PutObject" in one["Action"])
+    assert "compacted/*" in written and "events/" not in written
+    assert not {action for action in stateless.actions("compact_lake") if action.startswith("dynamodb:")}
+
+
 def test_nothing_scans_a_table(stateless: Any) -> None:
     actions = {action for one in every_statement(stateless) for action in listed(one["Action"])}
     assert not actions & {"dynamodb:Scan", "dynamodb:PartiQLSelect"}

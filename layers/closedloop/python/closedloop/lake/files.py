@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+# How many objects are copied side by side.
+AT_ONCE = 8
 
 
 class Files:
@@ -68,13 +73,47 @@ class Files:
         """The rows that `put_rows` wrote."""
         return [json.loads(line) for line in gzip.decompress(self.get(key)).splitlines()]
 
-    def fetch(self, prefixes: Iterable[str], into: Path) -> int:
-        """Copy every object under the prefixes to a folder, under its own name; how many there were."""
-        count = 0
-        for prefix in prefixes:
-            for key in self.keys(prefix):
-                target = into / key
-                target.parent.mkdir(parents=True, exist_ok=True)
-                self._s3.download_file(self.bucket, key, str(target))
-                count += 1
-        return count
+    def stamps(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Every object under a prefix, with what its content is known by, in order of name."""
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+            yield from ((entry["Key"], entry["ETag"]) for entry in page.get("Contents", ()))
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """The folders right under a prefix."""
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix, Delimiter="/")
+        for page in pages:
+            yield from (entry["Prefix"] for entry in page.get("CommonPrefixes", ()))
+
+    def metadata(self, key: str) -> Mapping[str, str]:
+        """What is noted on an object."""
+        return dict(self._s3.head_object(Bucket=self.bucket, Key=key)["Metadata"])
+
+    def put_file(self, key: str, file: Path, metadata: Mapping[str, str]) -> None:
+        """Write one object from a file, in one call; what is noted on it takes effect together with it."""
+        with open(file, "rb") as body:
+            self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, Metadata=dict(metadata),
+                                ContentType="application/vnd.apache.parquet")
+
+    def copy(self, keys: Iterable[str], into: Path) -> None:
+        """Copy objects to a folder, each under its own name."""
+        def take(key: str) -> None:
+            _write(self._s3.get_object(Bucket=self.bucket, Key=key), into / key)
+
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            for _ in pool.map(take, keys):
+                pass
+
+    def copy_if(self, key: str, into: Path, name: str, value: str) -> bool:
+        """Copy an object to a folder if this is noted on it; whether it was."""
+        got = self._s3.get_object(Bucket=self.bucket, Key=key)
+        if got["Metadata"].get(name) != value:
+            got["Body"].close()
+            return False
+        _write(got, into / key)
+        return True
+
+
+def _write(got: Mapping[str, Any], target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(target, "wb") as file:
+        shutil.copyfileobj(got["Body"], file)

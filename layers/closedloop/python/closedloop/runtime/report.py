@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from closedloop.errors import NotFound, NotReconciled
 from closedloop.events.times import iso, parse
 from closedloop.lake import layout
+from closedloop.lake.compact import fetch
 from closedloop.lake.report_files import build
 from closedloop.loops.definition import Loop
 from closedloop.reports.bottleneck import OWN_LOOPS
@@ -31,7 +32,7 @@ def build_reports(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     reports, failed = [], []
     erased = [parse(one["began_at"]) for one in doors.state().erasures()]
     with TemporaryDirectory() as folder:
-        doors.lake().fetch((layout.EVENTS, layout.DECISIONS, layout.FAILED), Path(folder))
+        fetch(doors.lake(), Path(folder))
         for loop in loops:
             try:
                 former, newest = _former(loop, as_of)

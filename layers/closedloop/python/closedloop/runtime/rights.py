@@ -29,6 +29,7 @@ from closedloop.identity.evidence import EvidenceKind, Link, links_of
 from closedloop.identity.flow import gather
 from closedloop.identity.persons import Persons, anchor_of, person_id
 from closedloop.lake import layout
+from closedloop.lake.compact import renew
 from closedloop.lake.erase import About, Found, anonymous, anonymous_decision, go_through, put_missing, renamed_in
 from closedloop.lake.rows import event_row
 from closedloop.profiles.flow import packets_of, read_person, readable, refold
@@ -345,6 +346,8 @@ def erase(subject: Subject, progress: Progress = untold) -> Mapping[str, int]:
     archived = go_through(doors.lake(), subject.about, rewrite=True, progress=progress).ids
     _erase_ledger(subject, archived, progress)
     _erase_state(subject, archived, progress)
+    # Last: by now everything that was delivered lies there without the person.
+    renew(doors.lake(), progress)
     state.end_erasure(erasure, clock.now())
     return erasure.counts
 
