@@ -1,7 +1,8 @@
 """Asks the lake: files that were fetched to a folder in, facts out. The questions stand in sql/, one a file.
 
-The questions use plain SQL that Athena speaks too; only the loading below is DuckDB's own. What is asked about (the
-loop, its bounds, its days and campaigns) is handed over as small tables, so a question has no parameters.
+The questions use plain SQL, which stands in sql/athena/ in Athena's words; only the loading below is DuckDB's own. What
+is asked about (the loop, its bounds, its days and campaigns) is handed over as small tables, so a question has no
+parameters.
 """
 
 from __future__ import annotations
