@@ -12,7 +12,7 @@ import boto3
 import pytest
 
 from closedloop.errors import NotFound, NotReconciled
-from closedloop.loops.definition import Loop
+from closedloop.loops.definition import Loop, Track
 from closedloop.reports.advice import ADVICE, Answer
 from closedloop.runtime import doors
 from closedloop.sites.document import Document
@@ -68,6 +68,25 @@ def put(s3: Any, folder: Path) -> None:
 
 def keys(s3: Any, bucket: str) -> list[str]:
     return [entry["Key"] for entry in s3.list_objects_v2(Bucket=bucket).get("Contents", ())]
+
+
+def test_whoever_asks_for_a_loop_has_the_reports_of_its_tracks_too(s3: Any) -> None:
+    plan = the_loop()
+    gates = [gate.model_copy(update={"name": f"valves-{gate.name}"}) for gate in plan.gates]
+    track = Track.model_validate({"track": "valves", "stages": plan.stages, "campaigns": [
+        {"name": "valve-guide", "stage": plan.stages[0], "touchpoint": "form"}], "gates": [
+        gate.model_dump(by_alias=True) for gate in gates]})
+    doors.state().put_loop(plan.model_copy(update={"tracks": (track,)}), DAY)
+    built = handler.handle({"loops": ["autumn-pumps"], "as_of": AS_OF}, None)["reports"]
+    assert [report["loop"] for report in built] == ["autumn-pumps", "autumn-pumps_valves"]
+    latest = built[1]["latest"]
+    summary = json.loads(s3.get_object(Bucket="reports", Key=f"{latest}summary.json")["Body"].read())
+    assert (summary["loop"], [stage["stage"] for stage in summary["stages"]][: len(plan.stages)]) == (
+        "autumn-pumps_valves", list(plan.stages))
+    draft = s3.get_object(Bucket="reports", Key=f"{latest}proposal.yaml")["Body"].read()
+    assert Document(draft, "proposal.yaml").read_as(Loop).loop == "autumn-pumps-valves-2"
+    (alone,) = handler.handle({"loops": ["autumn-pumps_valves"], "as_of": AS_OF}, None)["reports"]
+    assert alone["version"] == built[1]["version"]
 
 
 def test_the_report_of_a_loop_is_written_and_named(s3: Any) -> None:

@@ -15,6 +15,7 @@ from closedloop.capture.links import UNSUBSCRIBE, Tokens
 from closedloop.events.times import iso
 from closedloop.loops.definition import Loop
 from closedloop.loops.flow import perform_shard
+from closedloop.loops.moves import balance
 from closedloop.runtime import clock, doors
 from closedloop.runtime.mail import SesMailer
 from functions.close_run import handler as close_run
@@ -159,6 +160,34 @@ def test_a_gate_asks_what_is_around_a_person_too(mailing: Account) -> None:
     assert (verdict["hold_kind"]["S"], verdict["reason"]["S"]) == ("too early", "at this stage for 30 days: 0 days")
     doors.state().put_loop(Loop.model_validate({**LOOP, "gates": [{**gate, "exclude": [rule]}]}), clock.now())
     assert run("night-1", scope="everybody")["counts"]["excluded"] == 1
+
+
+def test_people_walk_each_track_of_a_loop_by_themselves_and_are_mailed_by_its_campaigns(mailing: Account) -> None:
+    mail = {**LOOP["campaigns"][1], "name": "valve-mail"}
+    track = {**{name: LOOP[name] for name in ("stages", "gates")}, "track": "valves", "campaigns": [mail],
+             "enter": {"did": {"event": "Valves Asked"}}}
+    track["gates"] = [{**LOOP["gates"][0], "name": "valves-wanted", "when": {"did": {"event": "Valves Asked"}}}]
+    doors.state().put_loop(Loop.model_validate({**LOOP, "tracks": [track]}), clock.now())
+    people(mailing, "jane")
+    people(mailing, "ken", event="Valves Asked")
+    closed = run("tick-1")
+    assert (closed["outcome"], closed["counts"]["moved"], closed["mails"]) == ("balanced", 2, {"sent": 2})
+    places = sorted((item["sk"]["S"], item["stage"]["S"]) for item in decided(mailing) if item["sk"]["S"][:3] == "POS")
+    assert places == [("POS#autumn-pumps", "problem"), ("POS#autumn-pumps", "research"),
+                      ("POS#autumn-pumps_valves", "problem")]
+    done = [item for item in decided(mailing) if item["sk"]["S"].startswith("M#")]
+    assert {(item["loop"]["S"], item["campaign"]["S"]) for item in done} == {
+        ("autumn-pumps", "case-mail"), ("autumn-pumps_valves", "valve-mail")}
+    before = decided(mailing)
+    assert run("night-1", scope="everybody")["outcome"] == "balanced"
+    assert decided(mailing) == before
+    lane = doors.state().loop("autumn-pumps_valves")
+    assert lane is not None
+    assert lane.loop == "autumn-pumps_valves"
+    assert [loop.loop for _, loop in doors.state().loop_history(lane.loop)] == [lane.loop]
+    assert doors.state().loop("autumn-pumps_seals") is None
+    count = balance(doors.state().every_decision(), lane.loop, clock.now(), lambda person: person)
+    assert count == {"problem": 1}
 
 
 def perform_at(moment: datetime, run: str) -> dict[str, Any]:

@@ -41,7 +41,8 @@ def read(path: Path, sites: Sequence[str] = ("demo",)) -> Site | Loop:
         return document.read_as(Site)
     loop = document.read_as(Loop)
     if path.name.startswith("started-"):
-        former, sites = [Document(STARTED.read_bytes(), STARTED.name).read_as(Loop)], ("demo", "other")
+        plan = STARTED.with_stem("started-with-tracks") if "-tracks-" in path.name else STARTED
+        former, sites = [Document(plan.read_bytes(), plan.name).read_as(Loop)], ("demo", "other")
     else:
         former = []
     if path.name.startswith(("applied-", "started-")) and (problems := problems_with(
@@ -255,7 +256,9 @@ ABOVE_A_SCHEMA = {
     "loop-names-twice", "loop-notice-in-a-mail", "loop-notice-twice-to-one", "loop-two-actions-at-once",
     "loop-no-day-of-the-calendar", "loop-objective-after-the-end", "loop-objective-without-fit", "loop-open-as-proof",
     "loop-quiet-hours-without-end", "loop-stage-beside-the-path", "loop-stage-that-no-gate-leads-to",
-    "loop-stage-that-nobody-leaves", "loop-time-zone", "loop-window-too-busy",
+    "loop-stage-that-nobody-leaves", "loop-time-zone", "loop-track-backwards",
+    "loop-track-costs-more-than-the-budget", "loop-track-names-twice", "loop-track-objective-after-the-end",
+    "loop-track-of-broken-path", "loop-track-of-unknown-stage", "loop-window-too-busy",
 }
 
 

@@ -156,6 +156,10 @@ def check(file: File, as_json: AsJson = False, stage: Stage = None, outputs: Out
         return
     console.facts(f"loop {loop.loop}", {"version": version_of(loop), "where": where, "problems": "none"})
     _show_feasibility(loop, found)
+    for track, lane in zip(loop.tracks, loop.lanes[1:], strict=True):
+        if track.objectives:
+            console.out().print(f"track {lane.loop}", style="bold")
+            _show_feasibility(lane, feasibility(lane, None if past is None else _past(lane)))
 
 
 def _checked(loop: Loop, document: Document) -> Loop | None:
@@ -304,6 +308,7 @@ def show(loop: str, as_json: AsJson = False, stage: Stage = None, outputs: Outpu
     console.table("Gates", ("name", "from", "to", "held out"), [
         (g.name, g.from_, g.to, f"{g.holdout:.0%}" if g.holdout else "") for g in found.gates
     ])
+    _list("Tracks, each shown as a loop is", [f"{lane.loop}: {' → '.join(lane.stages)}" for lane in found.lanes[1:]])
 
 
 def _plain(loop: Loop) -> Mapping[str, Any]:

@@ -7,12 +7,15 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from closedloop.loops.definition import Campaign, Gate, Loop
+from closedloop.loops.definition import Campaign, Gate, Loop, Track
 from closedloop.sites.definition import Place
 from closedloop.sites.words import listed
 
 # What the entries of a list are told apart by, and what one of them is called.
-NAMED = {"campaigns": ("name", "campaign"), "gates": ("name", "gate"), "objectives": ("metric", "objective")}
+NAMED = {
+    "campaigns": ("name", "campaign"), "gates": ("name", "gate"), "objectives": ("metric", "objective"),
+    "tracks": ("track", "track"),
+}
 LONGEST_VALUE = 100
 
 
@@ -47,14 +50,19 @@ def _part(what: str, name: str, old: Any, new: Any) -> Iterator[str]:
     """One name below another, whose entries may have names themselves."""
     here = f"{what}, {name}" if what else name
     key, kind = NAMED.get(name, ("", ""))
-    if kind and not what and all(len({one[key] for one in side}) == len(side) for side in (old, new)):
+    of_a_track = what.startswith("track ") and ", " not in what
+    if kind == "track" or (of_a_track and kind):
+        # What is left out is a list without entries.
+        old, new = old or [], new or []
+    if kind and (not what or of_a_track) and all(len({one[key] for one in side}) == len(side) for side in (old, new)):
         before, after = ({one[key]: one for one in side} for side in (old, new))
-        yield from (f"{kind} {one} is gone" for one in before if one not in after)
-        yield from (f"{kind} {one} is new" for one in after if one not in before)
+        inside = f"{what}, " if what else ""
+        yield from (f"{inside}{kind} {one} is gone" for one in before if one not in after)
+        yield from (f"{inside}{kind} {one} is new" for one in after if one not in before)
         for one in after:
-            yield from _compared(f"{kind} {one}", before.get(one, after[one]), after[one])
+            yield from _compared(f"{inside}{kind} {one}", before.get(one, after[one]), after[one])
         if list(before) != list(after) and set(before) == set(after):
-            yield f"{name}: in another order"
+            yield f"{inside}{name}: in another order"
     elif old is None:
         yield f"{here}: new, {_shown(new)}"
     elif new is None:
@@ -117,6 +125,22 @@ def kept(former: Sequence[Loop], after: Loop) -> Iterator[tuple[Place, str]]:
     if after.universal_holdout != before.universal_holdout:
         text = f"another share would move people into it or out of it; keep {before.universal_holdout:g}"
         yield ("universal_holdout",), f"{since} {text}"
+    yield from _kept_steps(former, after, since)
+    tracks = [{track.track: track for track in loop.tracks} for loop in former]
+    for name in tracks[-1]:
+        if all(track.track != name for track in after.tracks):
+            yield ("tracks",), f"{since} people stand on track {name}; keep it"
+    for at, track in enumerate(after.tracks):
+        if before_it := [of[track.track] for of in tracks if track.track in of]:
+            for place, text in _kept_steps(before_it, track, since):
+                yield ("tracks", at, *place), text
+
+
+def _kept_steps(
+    former: Sequence[Loop] | Sequence[Track], after: Loop | Track, since: str
+) -> Iterator[tuple[Place, str]]:
+    """What the objectives, stages, gates and campaigns of a loop or of one track may not change."""
+    before = former[-1]
     for place, objective in enumerate(after.objectives):
         if objective not in before.objectives:
             text = "is measured by the objectives that it started with"

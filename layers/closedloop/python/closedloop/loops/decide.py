@@ -19,6 +19,8 @@ from closedloop.loops.experiments import Arm, arm, entry_draw, holdout_draw, is_
 from closedloop.loops.gates import HoldKind, Outcome, ask, judge
 from closedloop.profiles.profile import Asked
 
+ENTERS = "meets what it takes to enter"
+
 # The digest of each gate's last verdict, by gate.
 Standing = tuple[tuple[str, str], ...]
 
@@ -109,13 +111,16 @@ def decide(
     Shapes: `gates` are those to ask, where all others are known to say nothing new (see ready.py); all when left out.
     """
     if not position.stage:
+        if loop.enter is not None and not ask(loop.enter, profile, now).holds:
+            return Decision(position, position, (), (), "does not enter yet")
         entered = replace(
             position, stage=loop.stages[0], unit=position.unit or profile.person, version=1, since=iso(now)
         )
         campaigns = _mailed(loop, entered, profile, now)
         place = entry_draw(loop, entered.unit)
         drawn = None if place is None else arm(place, loop.universal_holdout)
-        return Decision(position, entered, (), campaigns, "became known", drawn, place)
+        reason = "became known" if loop.enter is None else ENTERS
+        return Decision(position, entered, (), campaigns, reason, drawn, place)
     if position.stage not in loop.stages:
         return Decision(position, position, (), (), f"is {position.stage}")
     standing = dict(position.standing)

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterator
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -62,6 +62,9 @@ EXCLUDED = "excluded"
 RECYCLED = "recycled"
 LOST = "lost"
 BESIDE_THE_PATH = (EXCLUDED, RECYCLED, LOST)
+
+# Between the name of a loop and that of one of its tracks: no name holds it, and the tags of mails may.
+LANE = "_"
 
 
 class Metric(StrEnum):
@@ -480,10 +483,45 @@ class Assumptions(Definition):
     people_already_known: People = Field(default=0, description="How many people enter the first stage besides.")
 
 
+class Steps(Protocol):
+    """What a loop and each of its tracks are made of."""
+
+    @property
+    def stages(self) -> tuple[str, ...]: ...
+    @property
+    def campaigns(self) -> tuple[Campaign, ...]: ...
+    @property
+    def gates(self) -> tuple[Gate, ...]: ...
+
+
+class Track(Definition):
+    """A further way through the loop with stages of its own, such as that of another product.
+
+    Everybody stands on each track by themselves. A track is named LOOP_TRACK wherever a loop is named: in commands, in
+    records and in reports, of which it has its own.
+    """
+
+    track: Name = Field(description="The track's name, such as that of a product; it is called LOOP_TRACK.")
+    enter: Condition | None = Field(
+        default=None, description="Who enters it; everybody who is known when left out.",
+    )
+    objectives: tuple[Objective, ...] = Field(
+        default=(), description="The numbers that somebody answers for on this track; the loop's when left out.",
+    )
+    stages: tuple[Name, ...] = Field(min_length=2, description="The steps of this track, in order.")
+    campaigns: tuple[Campaign, ...] = Field(
+        min_length=1, description="What meets people at each of its stages; a campaign has one name in the whole loop.",
+    )
+    gates: tuple[Gate, ...] = Field(
+        min_length=1, description="Who goes on from stage to stage; a gate has one name in the whole loop.",
+    )
+
+
 class Loop(Definition):
     """A plan from objective to measured result.
 
-    Shapes: `stages` are in order of the purchase process; a person enters at the first; gates lead forward only.
+    Shapes: `stages` are in order of the purchase process; a person enters at the first; gates lead forward only. They
+    are the first track; each of `tracks` is walked beside it, as a loop of its own (see `lanes`).
     """
 
     loop: Name = Field(description="The loop's name; its file may change, its name stays.")
@@ -508,6 +546,10 @@ class Loop(Definition):
             "The random share, 0 to 0.2, of those who enter that no campaign of the loop is sent to, to measure it."
         ),
     )
+    tracks: tuple[Track, ...] = Field(
+        default=(), description="Further ways through the loop, such as one for each other product.",
+    )
+    enter: Condition | None = Field(default=None, description="Who enters; everybody who is known when left out.")
     policies: Policies = Field(default=Policies(), description="How often and when people are mailed.")
     assumptions: Assumptions = Field(
         default=Assumptions(), description="What the plan takes for granted where nothing was measured.",
@@ -515,74 +557,48 @@ class Loop(Definition):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Loop:
-        gates = [*self._unknown_stages(), *self._backward_gates()]
-        # A gate that leads astray leaves its stage unreached: that says nothing new.
         refuse("loop", [
-            *self._doubled(), *(gates or self._broken_paths()), *self._times(), *self._costs(), *self._assumed(),
+            *self._doubled(), *_steps(self), *self._tracks(), *self._times(), *self._costs(), *self._assumed(),
         ])
         return self
 
     def _doubled(self) -> Iterator[tuple[Place, str]]:
         for place, site in doubled(self.sites):
             yield ("sites", place), f"site {site} is named twice"
-        for place, stage in doubled(self.stages):
-            yield ("stages", place), f"stage {stage} is named twice"
-        for place, name in doubled([campaign.name for campaign in self.campaigns]):
-            yield ("campaigns", place, "name"), f"campaign {name} is named twice"
-        for place, name in doubled([gate.name for gate in self.gates]):
-            yield ("gates", place, "name"), f"gate {name} is named twice"
+        for place, track in doubled([track.track for track in self.tracks]):
+            yield ("tracks", place, "track"), f"track {track} is named twice"
+        # Links name the campaign alone, and verdicts the gate: one name stands for one thing in the whole loop.
+        for kind in ("campaign", "gate"):
+            named = [(place, one.name) for place, one in self._named(f"{kind}s")]
+            for at, name in doubled([name for _, name in named]):
+                yield (*named[at][0], "name"), f"{kind} {name} is named twice"
 
-    def _unknown_stages(self) -> Iterator[tuple[Place, str]]:
-        named: list[tuple[Place, str]] = [
-            (("campaigns", place, "stage"), campaign.stage) for place, campaign in enumerate(self.campaigns)
-        ]
-        for place, gate in enumerate(self.gates):
-            named += [(("gates", place, "from"), gate.from_), (("gates", place, "to"), gate.to)]
-        if self.sales_capacity is not None:
-            named.append((("sales_capacity", "stage"), self.sales_capacity.stage))
-        for at, stage in named:
-            if stage not in self.stages:
-                near = did_you_mean(stage, self.stages)
-                yield at, f"expected one of the stages {listed(self.stages)}, found {stage!r}{near}"
+    def _named(self, kind: str) -> Iterator[tuple[Place, Campaign | Gate]]:
+        """The campaigns or gates of all tracks, each with its place."""
+        for where, steps in (((), self), *((("tracks", at), track) for at, track in enumerate(self.tracks))):
+            for place, one in enumerate(getattr(steps, kind)):
+                yield (*where, kind, place), one
 
-    def _backward_gates(self) -> Iterator[tuple[Place, str]]:
-        order = {stage: place for place, stage in reversed(list(enumerate(self.stages)))}
-        for place, gate in enumerate(self.gates):
-            if order.get(gate.to, len(order)) <= order.get(gate.from_, -1):
-                way = f"from {gate.from_} to {gate.to}"
-                yield ("gates", place, "to"), f"gate {gate.name} leads {way}; a gate leads forward"
-
-    def _broken_paths(self) -> Iterator[tuple[Place, str]]:
-        """Stages that nobody reaches or leaves, with the campaigns that stand there for nobody."""
-        reached = {self.stages[0], *(gate.to for gate in self.gates)}
-        ends = [stage for stage in self.stages if stage not in BESIDE_THE_PATH][-1:]
-        left = {*ends, *(gate.from_ for gate in self.gates)}
-        for place, stage in enumerate(self.stages):
-            if stage in BESIDE_THE_PATH:
-                yield ("stages", place), f"{stage} stands beside the path and is always there; leave it out"
-            elif stage not in reached:
-                yield ("stages", place), f"no gate leads to stage {stage}, so nobody can reach it"
-            elif stage not in left:
-                yield ("stages", place), f"no gate leads on from stage {stage}, so everybody ends there"
-        for place, campaign in enumerate(self.campaigns):
-            if campaign.stage not in (*reached, *BESIDE_THE_PATH):
-                text = f"campaign {campaign.name} meets nobody, since no gate leads to stage {campaign.stage}"
-                yield ("campaigns", place, "stage"), text
+    def _tracks(self) -> Iterator[tuple[Place, str]]:
+        for at, track in enumerate(self.tracks):
+            for place, text in _steps(track):
+                yield ("tracks", at, *place), text
 
     def _costs(self) -> Iterator[tuple[Place, str]]:
-        costs = [campaign.cost.total_minor for campaign in self.campaigns if campaign.cost is not None]
+        campaigns = [(place, one) for place, one in self._named("campaigns") if isinstance(one, Campaign)]
+        costs = [campaign.cost.total_minor for _, campaign in campaigns if campaign.cost is not None]
         if self.budget is not None and sum(costs) > self.budget.amount_minor:
             yield ("budget", "amount_minor"), (
                 f"the campaigns cost {sum(costs)}, more than the budget of {self.budget.amount_minor}"
             )
-        for place, campaign in enumerate(self.campaigns):
+        for place, campaign in campaigns:
             for day in campaign.cost.by_day if campaign.cost is not None else ():
                 if day > self.period.end:
-                    at = ("campaigns", place, "cost", "by_day", day.isoformat())
-                    yield at, f"this day is after the period, which ends on {self.period.end}"
+                    text = f"this day is after the period, which ends on {self.period.end}"
+                    yield (*place, "cost", "by_day", day.isoformat()), text
 
     def _assumed(self) -> Iterator[tuple[Place, str]]:
-        gates = [gate.name for gate in self.gates]
+        gates = [gate.name for _, gate in self._named("gates")]
         for name in self.assumptions.gates:
             if name not in gates:
                 near = did_you_mean(name, gates)
@@ -593,11 +609,30 @@ class Loop(Definition):
             ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             yield ("time_zone",), f"expected a time zone, such as Asia/Tokyo, found {self.time_zone!r}"
-        for place, objective in enumerate(self.objectives):
+        objectives: list[tuple[Place, Objective]] = [
+            (("objectives", place), objective) for place, objective in enumerate(self.objectives)
+        ]
+        for at, track in enumerate(self.tracks):
+            objectives += [(("tracks", at, "objectives", place), one) for place, one in enumerate(track.objectives)]
+        for place, objective in objectives:
             if not self.period.start <= objective.by <= self.period.end:
-                yield ("objectives", place, "by"), (
+                yield (*place, "by"), (
                     f"expected a day of the period, {self.period.start} to {self.period.end}, found {objective.by}"
                 )
+
+    @property
+    def lanes(self) -> tuple[Loop, ...]:
+        """The loop's first track and each further one as a loop of its own, which is named LOOP_TRACK."""
+        rates = self.assumptions.gates
+        return (self, *(self.model_copy(update={
+            "loop": f"{self.loop}{LANE}{track.track}", "tracks": (),
+            "follows": f"{self.follows}{LANE}{track.track}" if self.follows else None,
+            "enter": track.enter, "stages": track.stages,
+            "campaigns": track.campaigns, "gates": track.gates, "objectives": track.objectives or self.objectives,
+            "sales_capacity": None, "assumptions": self.assumptions.model_copy(update={
+                "gates": {gate.name: rates[gate.name] for gate in track.gates if gate.name in rates},
+            }),
+        }) for track in self.tracks))
 
     def gates_from(self, stage: str) -> tuple[Gate, ...]:
         """The gates that somebody at a stage stands before, the farthest-leading first."""
@@ -607,3 +642,52 @@ class Loop(Definition):
     def campaigns_of(self, stage: str) -> tuple[Campaign, ...]:
         """The campaigns that somebody who reached a stage meets."""
         return tuple(campaign for campaign in self.campaigns if campaign.stage == stage)
+
+
+def _steps(of: Steps) -> Iterator[tuple[Place, str]]:
+    """What is wrong with the stages, campaigns and gates of a loop or track."""
+    for place, stage in doubled(of.stages):
+        yield ("stages", place), f"stage {stage} is named twice"
+    gates = [*_unknown_stages(of), *_backward_gates(of)]
+    # A gate that leads astray leaves its stage unreached: that says nothing new.
+    yield from gates or _broken_paths(of)
+
+
+def _unknown_stages(of: Steps) -> Iterator[tuple[Place, str]]:
+    named: list[tuple[Place, str]] = [
+        (("campaigns", place, "stage"), campaign.stage) for place, campaign in enumerate(of.campaigns)
+    ]
+    for place, gate in enumerate(of.gates):
+        named += [(("gates", place, "from"), gate.from_), (("gates", place, "to"), gate.to)]
+    if isinstance(of, Loop) and of.sales_capacity is not None:
+        named.append((("sales_capacity", "stage"), of.sales_capacity.stage))
+    for at, stage in named:
+        if stage not in of.stages:
+            near = did_you_mean(stage, of.stages)
+            yield at, f"expected one of the stages {listed(of.stages)}, found {stage!r}{near}"
+
+
+def _backward_gates(of: Steps) -> Iterator[tuple[Place, str]]:
+    order = {stage: place for place, stage in reversed(list(enumerate(of.stages)))}
+    for place, gate in enumerate(of.gates):
+        if order.get(gate.to, len(order)) <= order.get(gate.from_, -1):
+            way = f"from {gate.from_} to {gate.to}"
+            yield ("gates", place, "to"), f"gate {gate.name} leads {way}; a gate leads forward"
+
+
+def _broken_paths(of: Steps) -> Iterator[tuple[Place, str]]:
+    """Stages that nobody reaches or leaves, with the campaigns that stand there for nobody."""
+    reached = {of.stages[0], *(gate.to for gate in of.gates)}
+    ends = [stage for stage in of.stages if stage not in BESIDE_THE_PATH][-1:]
+    left = {*ends, *(gate.from_ for gate in of.gates)}
+    for place, stage in enumerate(of.stages):
+        if stage in BESIDE_THE_PATH:
+            yield ("stages", place), f"{stage} stands beside the path and is always there; leave it out"
+        elif stage not in reached:
+            yield ("stages", place), f"no gate leads to stage {stage}, so nobody can reach it"
+        elif stage not in left:
+            yield ("stages", place), f"no gate leads on from stage {stage}, so everybody ends there"
+    for place, campaign in enumerate(of.campaigns):
+        if campaign.stage not in (*reached, *BESIDE_THE_PATH):
+            text = f"campaign {campaign.name} meets nobody, since no gate leads to stage {campaign.stage}"
+            yield ("campaigns", place, "stage"), text

@@ -76,11 +76,12 @@ def decide_shard(
 ) -> dict[str, Any]:
     """Decide about everybody of one shard, each on all the loops they are in."""
     counts: Counter[str] = Counter()
-    ready = {loop.loop: Ready(loop, now) for loop in loops}
+    lanes = [lane for loop in loops for lane in loop.lanes]
+    ready = {lane.loop: Ready(lane, now) for lane in lanes}
 
     @cache
     def running_for(group: str) -> list[tuple[Loop, Ready]]:
-        return [(loop, ready[loop.loop]) for loop in running(loops, group, sites, now)]
+        return [(loop, ready[loop.loop]) for loop in running(lanes, group, sites, now)]
 
     @cache
     def sites_of(group: str) -> tuple[Site, ...]:

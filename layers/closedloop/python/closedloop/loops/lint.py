@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from closedloop.capture.links import may_lead_to
 from closedloop.loops.actions import NotATemplate, landing, variables
 from closedloop.loops.changes import kept
-from closedloop.loops.definition import Campaign, Condition, Loop, Mail, Metric
+from closedloop.loops.definition import Campaign, Condition, Loop, Mail, Metric, Track
 from closedloop.sites.definition import Place, Site, product_key
 from closedloop.sites.words import did_you_mean, listed
 
@@ -57,20 +57,22 @@ def _past(loop: Loop, now: datetime, *, began: bool) -> Iterator[tuple[Place, st
     if loop.period.end < today:
         yield ("period", "end"), f"the period ended on {loop.period.end}, and today is {today}; nobody can run it"
         return
-    for at, objective in enumerate(loop.objectives):
-        if objective.by < today and not began:
-            text = f"{objective.by} is over: today is {today}, and nothing can be reached by then"
-            yield ("objectives", at, "by"), text
+    for where, steps in tracks_of(loop):
+        for at, objective in enumerate(steps.objectives):
+            if objective.by < today and not began:
+                text = f"{objective.by} is over: today is {today}, and nothing can be reached by then"
+                yield (*where, "objectives", at, "by"), text
 
 
 def _holdouts(loop: Loop) -> Iterator[tuple[Place, str]]:
-    order = {stage: place for place, stage in enumerate(loop.stages)}
-    last = max(order[campaign.stage] for campaign in loop.campaigns)
-    for at, gate in enumerate(loop.gates):
-        if gate.holdout and order[gate.to] > last:
-            text = f"no campaign stands at {gate.to} or behind it, so there is nothing that a holdout could measure"
-            yield ("gates", at, "holdout"), text
-    if loop.universal_holdout and not any(campaign.kind for campaign in loop.campaigns):
+    for where, steps in tracks_of(loop):
+        order = {stage: place for place, stage in enumerate(steps.stages)}
+        last = max(order[campaign.stage] for campaign in steps.campaigns)
+        for at, gate in enumerate(steps.gates):
+            if gate.holdout and order[gate.to] > last:
+                text = f"no campaign stands at {gate.to} or behind it, so there is nothing that a holdout could measure"
+                yield (*where, "gates", at, "holdout"), text
+    if loop.universal_holdout and not any(one.kind for _, of in tracks_of(loop) for one in of.campaigns):
         text = "no campaign of this loop is sent to anybody, so there is nothing to keep a share of them out of"
         yield ("universal_holdout",), text
 
@@ -106,9 +108,10 @@ def _wanted(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
     for place, condition in conditions(loop):
         if condition.fit is not None and condition.fit.at_least > 0:
             yield (*place, "fit"), text
-    for at, objective in enumerate(loop.objectives):
-        if objective.metric is Metric.NEW_PERSONS_WITH_FIT and objective.fit > 0:
-            yield ("objectives", at, "metric"), text
+    for where, steps in tracks_of(loop):
+        for at, objective in enumerate(steps.objectives):
+            if objective.metric is Metric.NEW_PERSONS_WITH_FIT and objective.fit > 0:
+                yield (*where, "objectives", at, "metric"), text
 
 
 def _told(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
@@ -128,9 +131,10 @@ def _told(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
 
 
 def _mailed(loop: Loop) -> Iterator[tuple[Place, Campaign, Mail]]:
-    for at, campaign in enumerate(loop.campaigns):
-        if campaign.mail is not None:
-            yield ("campaigns", at, "mail"), campaign, campaign.mail
+    for where, steps in tracks_of(loop):
+        for at, campaign in enumerate(steps.campaigns):
+            if campaign.mail is not None:
+                yield (*where, "campaigns", at, "mail"), campaign, campaign.mail
 
 
 def _mails(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, str]]:
@@ -163,13 +167,23 @@ def _templates(loop: Loop, sites: list[Site]) -> Iterator[tuple[Place, int, str,
 
 def conditions(loop: Loop) -> Iterator[tuple[Place, Condition]]:
     """Every condition of a loop's gates and audiences, joined or single, with its place in the file."""
-    for at, campaign in enumerate(loop.campaigns):
-        if campaign.audience is not None:
-            yield from _below(("campaigns", at, "audience"), campaign.audience)
-    for at, gate in enumerate(loop.gates):
-        yield from _below(("gates", at, "when"), gate.when)
-        for rule_at, rule in enumerate(gate.exclude):
-            yield from _below(("gates", at, "exclude", rule_at, "when"), rule.when)
+    for where, steps in tracks_of(loop):
+        if steps.enter is not None:
+            yield from _below((*where, "enter"), steps.enter)
+        for at, campaign in enumerate(steps.campaigns):
+            if campaign.audience is not None:
+                yield from _below((*where, "campaigns", at, "audience"), campaign.audience)
+        for at, gate in enumerate(steps.gates):
+            yield from _below((*where, "gates", at, "when"), gate.when)
+            for rule_at, rule in enumerate(gate.exclude):
+                yield from _below((*where, "gates", at, "exclude", rule_at, "when"), rule.when)
+
+
+def tracks_of(loop: Loop) -> Iterator[tuple[Place, Loop | Track]]:
+    """The loop itself and each of its further tracks, with its place in the file."""
+    yield (), loop
+    for at, track in enumerate(loop.tracks):
+        yield ("tracks", at), track
 
 
 def _below(place: Place, condition: Condition) -> Iterator[tuple[Place, Condition]]:

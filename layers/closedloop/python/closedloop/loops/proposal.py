@@ -15,7 +15,7 @@ from datetime import date, timedelta
 from enum import Enum
 from typing import Any
 
-from closedloop.loops.definition import Loop, Period
+from closedloop.loops.definition import LANE, Loop, Period
 from closedloop.sites.definition import Place
 
 LONGEST_NAME = 40
@@ -23,7 +23,7 @@ WIDTH = 108
 SHORT = 80
 # The order of names in the file, where the definition has another.
 FIRST = ("loop", "follows")
-_ORIGIN = re.compile(r"^# From the report of ([a-z0-9-]+), version (\S+)\.\s*$", re.MULTILINE)
+_ORIGIN = re.compile(r"^# From the report of ([a-z0-9_-]+), version (\S+)\.\s*$", re.MULTILINE)
 
 
 class _Kept(Enum):
@@ -75,17 +75,24 @@ def moved(loop: Loop, not_before: date) -> dict[str, Any]:
 
     shift = period.start - loop.period.start
     words: dict[str, Any] = _words(loop.model_dump(by_alias=True, exclude_defaults=True))
-    words |= {"loop": next_name(loop.loop), "follows": loop.loop, "period": {"start": period.start, "end": period.end}}
-    for objective in words["objectives"]:
+    # The draft from a track's report is a loop by itself; a loop's own draft has all its tracks.
+    name = loop.loop.replace(LANE, "-")
+    words |= {"loop": next_name(name), "period": {"start": period.start, "end": period.end}}
+    if name == loop.loop:
+        words["follows"] = name
+    else:
+        words.pop("follows", None)
+    every = [words, *words.get("tracks", ())]
+    for objective in (objective for steps in every for objective in steps.get("objectives", ())):
         objective["by"] = on(objective["by"])
-    for campaign in words["campaigns"]:
+    for campaign in (campaign for steps in every for campaign in steps.get("campaigns", ())):
         cost = campaign.get("cost", {})
         if "by_day" in cost:
             spent: dict[date, int] = {}
             for day, amount in cost["by_day"].items():
                 spent[on(day)] = spent.get(on(day), 0) + amount
             cost["by_day"] = spent
-    return {**{name: words[name] for name in FIRST}, **words}
+    return {**{name: words[name] for name in FIRST if name in words}, **words}
 
 
 def _words(value: Any) -> Any:

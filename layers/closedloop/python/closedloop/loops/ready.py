@@ -42,6 +42,7 @@ class Ready:
 
     def __init__(self, loop: Loop, now: datetime) -> None:
         self._loop, self._keeps_out = loop, loop.universal_holdout > 0
+        self._enters = None if loop.enter is None else _question(loop.enter, now)
         self._steps = {stage: tuple(_step(gate, now) for gate in loop.gates_from(stage)) for stage in loop.stages}
 
     def news(self, person: Asked, position: Position) -> Sequence[Gate] | None:
@@ -51,7 +52,7 @@ class Ready:
         Errors: BadShape when the person's stored text cannot be read.
         """
         if not position.stage:
-            return ()
+            return () if self._enters is None or self._enters(person) > 0 else None
         steps = self._steps.get(position.stage)
         if not steps:
             return None

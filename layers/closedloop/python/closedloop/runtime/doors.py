@@ -271,12 +271,14 @@ def tombstones() -> Mapping[str, datetime]:
 
 
 def loops() -> list[Loop]:
-    """Every declared loop, as of now: whoever is due because a loop is new must be decided about by that loop.
+    """Every declared loop and each of its tracks, as of now.
+
+    Whoever is due because a loop is new must be decided about by that loop.
 
     Errors: NotDurable.
     """
     try:
-        return state().loops()
+        return state().lanes()
     except CallFailed as error:
         raise NotDurable(f"a setting could not be read: {error.code}") from error
 

@@ -14,7 +14,7 @@ from closedloop.events.times import iso, parse
 from closedloop.lake import layout
 from closedloop.lake.compact import fetch
 from closedloop.lake.report_files import build
-from closedloop.loops.definition import Loop
+from closedloop.loops.definition import LANE, Loop
 from closedloop.reports.bottleneck import OWN_LOOPS
 from closedloop.reports.improvement import Expected
 from closedloop.reports.metrics import Report
@@ -59,12 +59,13 @@ def build_reports(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def _asked(names: Any, as_of: datetime) -> list[Loop]:
-    known = {loop.loop: loop for loop in doors.state().loops()}
+    known = {loop.loop: loop for loop in doors.state().lanes()}
     if names:
         missing = [name for name in names if name not in known]
         if missing:
             raise NotFound(f"no loop {missing[0]!r} is known")
-        return [known[name] for name in names]
+        # Whoever asks for a loop has the reports of its tracks too.
+        return [loop for loop in known.values() if loop.loop in names or loop.loop.partition(LANE)[0] in names]
     return [
         loop for loop in known.values()
         if loop.period.start <= as_of.astimezone(ZoneInfo(loop.time_zone)).date() <= loop.period.end
@@ -85,7 +86,7 @@ def _former(loop: Loop, as_of: datetime) -> tuple[Report | None, bool]:
 
 def _followed(loop: Loop) -> tuple[list[Report], Expected]:
     """The last reports of the loops that this one follows, oldest first, and what was forecast of each and of it."""
-    known = {one.loop: one for one in doors.state().loops()}
+    known = {one.loop: one for one in doors.state().lanes()}
     expected, follows = {loop.loop: _expected(loop)}, loop.follows
     reports: list[Report] = []
     while follows in known and follows not in expected and len(expected) <= OWN_LOOPS:

@@ -9,7 +9,7 @@ from typing import Any
 
 from closedloop.errors import LoopMoved
 from closedloop.events.times import iso, parse
-from closedloop.loops.definition import Loop
+from closedloop.loops.definition import LANE, Loop
 from closedloop.sites.definition import version_of
 from closedloop.store import schema
 from closedloop.store.calls import CallFailed
@@ -64,14 +64,19 @@ class Loops(Table):
         return version
 
     def loop(self, name: str) -> Loop | None:
-        item = self._get(f"L#{name}", "CURRENT", consistent=False)
-        return None if item is None else _loop(item)
+        """A loop, or one of its tracks as LOOP_TRACK, in its current version."""
+        item = self._get(f"L#{name.partition(LANE)[0]}", "CURRENT", consistent=False)
+        return None if item is None else _lane(_loop(item), name)
 
     def loop_history(self, name: str) -> list[tuple[datetime, Loop]]:
-        """Every version of a loop with the time at which it became current, in order; a version may come again."""
-        versions = {item[schema.SK]["S"][2:]: _loop(item) for item in self._query(f"L#{name}", "V#")}
-        history = [item[schema.SK]["S"].split("#") for item in self._query(f"L#{name}", "H#")]
-        return [(parse(at), versions[version]) for _, at, version in history]
+        """Every version of a loop with the time at which it became current, in order; a version may come again.
+
+        Shapes: of a track, LOOP_TRACK, it is the track in each version of its loop that has it.
+        """
+        pk = f"L#{name.partition(LANE)[0]}"
+        versions = {item[schema.SK]["S"][2:]: _lane(_loop(item), name) for item in self._query(pk, "V#")}
+        history = [item[schema.SK]["S"].split("#") for item in self._query(pk, "H#")]
+        return [(parse(at), found) for _, at, version in history if (found := versions[version]) is not None]
 
     def loop_approvals(self, name: str) -> list[dict[str, Any]]:
         """Who took which version of a loop and when, from which report, in order of time."""
@@ -85,6 +90,14 @@ class Loops(Table):
         """Every loop that was declared, in its current version."""
         found = (self.loop(item[schema.SK]["S"]) for item in self._query("L", consistent=False))
         return [loop for loop in found if loop is not None]
+
+    def lanes(self) -> list[Loop]:
+        """Every loop and every track, each as a loop of its own."""
+        return [lane for loop in self.loops() for lane in loop.lanes]
+
+
+def _lane(loop: Loop, name: str) -> Loop | None:
+    return next((lane for lane in loop.lanes if lane.loop == name), None)
 
 
 def _loop(item: Item) -> Loop:
