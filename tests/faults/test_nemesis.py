@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from closedloop.errors import NotDurable
-from closedloop.events.event import EMAIL_UNSUBSCRIBED, WHO_IS_WHO, Event
+from closedloop.events.event import DECISION_UNDONE, EMAIL_UNSUBSCRIBED, PERSONS_MERGED, WHO_IS_WHO, Event
 from closedloop.events.identifiers import is_strong
 from closedloop.events.packet import Packet
 from closedloop.identity.evidence import Link, links_of
@@ -25,7 +25,7 @@ from closedloop.loops.actions import Links
 from closedloop.loops.decide import Position, decide
 from closedloop.loops.definition import Loop
 from closedloop.loops.flow import MailDoors, close, decide_shard, perform_shard, select
-from closedloop.loops.moves import BECAME_ONE, furthest
+from closedloop.loops.moves import BECAME_ONE, PARTED, settled
 from closedloop.profiles.flow import Projected, project
 from closedloop.profiles.fold import fold
 from closedloop.profiles.profile import Profile
@@ -186,11 +186,17 @@ class Installation:
             self.run()
 
 
-@pytest.fixture
-def world_after(dynamo: Dynamo, tables: tuple[str, str], files: Files) -> Callable[[int], tuple[Installation, Model]]:
-    """A world that went through the nemesis, and the plain model of it."""
+def the_undo(merged: Fact) -> Fact:
+    """A merge is taken back."""
+    record = {**merged.record, "id": f"{merged.record['id']}-undone", "name": DECISION_UNDONE}
+    return replace(merged, record={**record, "properties": {"retracts": merged.record["id"]}})
 
-    def after(seed: int) -> tuple[Installation, Model]:
+
+@pytest.fixture
+def world_after(dynamo: Dynamo, tables: tuple[str, str], files: Files) -> Callable[..., tuple[Installation, Model]]:
+    """A world that went through the nemesis, and the plain model of it; its merge may be undone in the end."""
+
+    def after(seed: int, *, undone: bool = False) -> tuple[Installation, Model]:
         facts, there = a_world(seed), Installation(seed, dynamo, tables, files)
         deliveries = [fact for fact in facts for _ in range(there.rng.choice([1, 1, 1, 2, 2, 3, 5]))]
         there.rng.shuffle(deliveries)
@@ -200,6 +206,12 @@ def world_after(dynamo: Dynamo, tables: tuple[str, str], files: Files) -> Callab
             there.stream()
             there.run()
         assert there.nemesis.overlaps
+        if undone:
+            (merged,) = (fact for fact in facts if fact.record["name"] == PERSONS_MERGED)
+            there.send([the_undo(merged)])
+            there.stream()
+            there.run()
+            facts.remove(merged)
         there.rest()
         return there, the_model([fact.event for fact in facts])
 
@@ -211,13 +223,25 @@ def test_the_final_state_equals_the_plain_model(
     seed: int, world_after: Callable[[int], tuple[Installation, Model]], dynamo: Dynamo, tables: tuple[str, str]
 ) -> None:
     there, model = world_after(seed)
-    state = there.calm_state
-    items = dynamo.call("Scan", {"TableName": tables[1], "ConsistentRead": True})["Items"]
-    assert len(there.nemesis.kills) >= 3
 
     # Facts: no event lost, none made up.
     stored = {event.id for packet in there.calm_ledger.every_packet() for event in packet.events}
     assert stored == {fact.record["id"] for fact in a_world(seed)}
+    check_state(there, model, dynamo, tables[1])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_people_who_were_made_one_and_parted_end_as_the_plain_model_of_who_never_were(
+    seed: int, world_after: Callable[..., tuple[Installation, Model]], dynamo: Dynamo, tables: tuple[str, str]
+) -> None:
+    there, model = world_after(seed, undone=True)
+    check_state(there, model, dynamo, tables[1])
+
+
+def check_state(there: Installation, model: Model, dynamo: Dynamo, table: str) -> None:
+    state = there.calm_state
+    items = dynamo.call("Scan", {"TableName": table, "ConsistentRead": True})["Items"]
+    assert len(there.nemesis.kills) >= 3
 
     # Who is who.
     for node in {end for link in model.links for end in (link.node, link.strong)}:
@@ -271,24 +295,31 @@ def check_history(profile: Profile, state: State, loop: Loop, now: datetime) -> 
         for row in rows:
             versions[int(row["id"].split("|")[1].split("#")[2])].append(row)
         assert sorted(versions) == list(range(1, position.version + 1))
-        reached = None
+        reached, ones = None, 0
         for version in sorted(versions):
             for move in (row for row in versions[version] if row["kind"] == "transition"):
-                took_over = (move["gate"], move["reason"]) == ("", BECAME_ONE)
-                assert took_over or (move["from_stage"], move["to_stage"]) in legal
+                took_over, parted = ((move["gate"], move["reason"]) == ("", why) for why in (BECAME_ONE, PARTED))
+                assert took_over or parted or (move["from_stage"], move["to_stage"]) in legal
                 assert (reached or "") == move["from_stage"]
                 reached = move["to_stage"]
+                order = ["", *loop.stages]
                 if took_over:
-                    order = ["", *loop.stages]
-                    assert position.took_over and order.index(move["from_stage"]) < order.index(move["to_stage"])
+                    assert order.index(move["from_stage"]) < order.index(move["to_stage"])
+                    ones += 1
+                elif parted:
+                    assert ones and order.index(move["from_stage"]) > order.index(move["to_stage"]) > 0
+                    ones -= 1
                 elif move["from_stage"]:
                     (verdict,) = (
                         row for row in versions[version] if row["gate"] == move["gate"] and row["kind"] == "verdict"
                     )
                     assert verdict["outcome"] == "advance"
         assert (reached or "") in ("", position.stage)
-    assert not decide(loop, profile, furthest(positions, loop), now).changes
-    assert place(loop, furthest(positions, loop)) >= place(loop, walked(loop, profile, now))
+    # The present id alone says where they stand.
+    assert [*settled(positions, loop, now)] == []
+    assert {*positions[0].took_over} <= {position.person for position in positions}
+    assert not decide(loop, profile, positions[0], now).changes
+    assert place(loop, positions[0]) >= place(loop, walked(loop, profile, now))
 
 
 def walked(loop: Loop, profile: Profile, now: datetime) -> Position:

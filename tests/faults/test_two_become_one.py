@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -111,12 +112,13 @@ def test_they_go_on_where_they_stood_and_enter_no_second_time(there: There) -> N
     assert there.state.position(NOW_ID, "autumn").unit == FORMER
 
 
-def test_with_nothing_new_to_decide_nothing_is_written(there: There) -> None:
+def test_with_nothing_new_to_decide_they_only_go_on_under_the_one_id(there: There) -> None:
     there.tell(by_number())
     there.decide()
     there.tell(a_packet(a_record("e2", "identify", ids=[JANE, NUMBER], at=minutes(2)), contact=CONTACT))
-    assert there.decide()["moved"] == 0
-    assert there.moves(NOW_ID) == []
+    assert there.decide()["moved"] == 1
+    assert there.moves(NOW_ID) == [("", "problem")]
+    assert there.decide()["unchanged"] == 1
 
 
 def test_a_mail_that_waited_under_the_number_goes_to_the_address_once(there: There) -> None:
@@ -214,6 +216,41 @@ def test_stages_follow_an_operators_merge_and_its_undo_leaves_each_where_they_st
     assert {person: there.state.profile(person).profile for person in there.state.people(SITE)} == before
     stages = {person: there.state.position(person, "autumn").stage for person in (first, second)}
     assert stages == {ids_of([JANE])[0]: "problem", ids_of([KEN])[0]: "research"}
+
+
+def test_an_undo_after_a_run_gives_each_their_own_stage_back_and_mails_nobody_twice(there: There) -> None:
+    # The one whose id goes on stood behind; as one they reach a stage that neither reached alone.
+    first, second = sorted((JANE, KEN))
+    now_id, former = (ids_of([name])[0] for name in (first, second))
+    contact = {name: {"email": f"{number}@acme.example"} for number, name in enumerate((first, second))}
+    there.tell(
+        a_packet(a_record("e1", ids=[first], path="/about", at=minutes(1)), contact={first: contact[first]}),
+        a_packet(a_record("e2", ids=[second], at=minutes(2)), contact={second: contact[second]}),
+    )
+    there.decide()
+    there.perform()
+    before = {person: there.state.position(person, "autumn") for person in (now_id, former)}
+    assert [position.stage for position in before.values()] == ["research", "problem"]
+    there.tell(merge(first, second, SITE, "one desk", there.state, minutes(30)).packet)
+    there.tell(a_packet(a_form("e3", ids=[second], at=minutes(31))))
+    there.decide()
+    there.perform()
+    assert there.moves(now_id) == [("", "research"), ("research", "problem"), ("problem", "proposal")]
+    there.tell(undo(first, second, "two voices", there.state, minutes(40)).packet)
+    there.decide()
+    there.perform()
+    # What the other asked for is the other's.
+    assert there.moves(now_id)[3:] == [("proposal", "research")]
+    assert there.moves(former) == [("", "research"), ("research", "problem"), ("problem", "proposal")]
+    after = there.state.position(now_id, "autumn")
+    assert (after.stage, after.unit, after.since, after.took_over) == ("research", now_id, before[now_id].since, ())
+    # On their own facts they go where those lead, past a mail they had.
+    there.tell(a_packet(a_record("e4", ids=[first], at=minutes(50))))
+    assert there.decide()["moved"] == 1
+    there.perform()
+    assert there.state.position(now_id, "autumn").stage == "problem"
+    assert max(Counter(there.mails).values()) == 1
+    assert there.decide() == {}
 
 
 # The rule by itself.

@@ -13,9 +13,11 @@ from closedloop.errors import StageMoved
 from closedloop.loops.decide import Decision, Position, Verdict
 from closedloop.loops.gates import HoldKind, Outcome
 from closedloop.sites.definition import version_of
+from closedloop.store import schema
 from closedloop.store.actions import Action
 from closedloop.store.calls import CallFailed
 from closedloop.store.state import State
+from closedloop.store.table import key
 from tests.builders import JANE, KEN, NOW, a_loop, a_profile, minutes
 
 LOOP = a_loop()
@@ -66,12 +68,31 @@ def test_a_decision_is_a_position_a_transition_a_verdict_and_an_action(known: St
     assert sorted(action.campaign for action in known.actions("p_jane")) == ["guide", "welcome"]
 
 
-def test_whose_places_an_id_took_over_is_read_back(known: State) -> None:
-    entered = structs.replace(ENTERED, took_over=("p_former", "p_older"))
+def test_whose_places_an_id_took_over_and_what_it_gave_up_is_read_back(known: State) -> None:
+    entered = structs.replace(ENTERED, took_over=("p_former", "p_older"), own=("", "", ""))
     write(known, Decision(OUTSIDE, entered, (), (), "is one with them"))
-    assert known.position("p_jane", "autumn").took_over == ("p_former", "p_older")
-    write(known, Decision(known.position("p_jane", "autumn"), AHEAD, (), (), "moved"))
-    assert known.position("p_jane", "autumn").took_over == ()
+    assert known.position("p_jane", "autumn") == entered
+    own = structs.replace(AHEAD, took_over=("p_former",), own=("research", "p_jane", "2026-11-24T06:00:00.000Z"))
+    write(known, Decision(entered, own, (), (), "moved"))
+    assert known.position("p_jane", "autumn") == own
+    parted = structs.replace(AHEAD, version=3)
+    write(known, Decision(own, parted, (), (), "moved"))
+    assert known.position("p_jane", "autumn") == parted
+
+
+def test_who_comes_to_a_stage_again_moves_and_gets_no_second_action(known: State) -> None:
+    write(known, ENTRY)
+    write(known, ADVANCE)
+    back = structs.replace(ENTERED, version=3)
+    write(known, Decision(AHEAD, back, (), (), "moved by hand"))
+    again = structs.replace(ADVANCE, before=back, after=structs.replace(AHEAD, version=4), campaigns=("guide", "offer"))
+    write(known, again)
+    assert known.position("p_jane", "autumn") == again.after
+    assert sorted(row["campaign"] for row in known.decisions("p_jane") if row["kind"] == "action") == [
+        "guide", "offer", "welcome"
+    ]
+    with pytest.raises(StageMoved):
+        write(known, again)
 
 
 def test_a_repeated_decision_is_refused_and_changes_nothing(
@@ -96,11 +117,12 @@ def test_a_decision_on_a_stale_position_is_refused_whole(known: State) -> None:
 
 def test_a_decision_is_all_or_nothing_when_one_of_its_facts_was_written_before(known: State) -> None:
     write(known, ENTRY)
-    again = Decision(ENTERED, AHEAD, ADVANCE.verdicts, ("welcome",), "the mail was already written down")
+    written = key("P#p_jane", "V#autumn#000002#interested")
+    known._put({**written, schema.KIND: {"S": "verdict"}})
     with pytest.raises(StageMoved):
-        write(known, again)
+        write(known, ADVANCE)
     assert known.position("p_jane", "autumn") == ENTERED
-    assert kinds(known) == ["action", "transition"]
+    assert kinds(known) == ["action", "transition", "verdict"]
 
 
 def test_a_decision_on_a_profile_that_was_folded_again_is_refused(known: State) -> None:

@@ -12,8 +12,10 @@ from msgspec.structs import replace
 
 from closedloop.errors import BadShape
 from closedloop.events.times import iso
-from closedloop.loops.decide import Position, decide
-from closedloop.loops.moves import BECAME_ONE, REASON_CHARS, balance, by_hand, furthest, taking_over
+from closedloop.loops.decide import Decision, Position, decide
+from closedloop.loops.definition import Loop
+from closedloop.loops.experiments import entry_draw
+from closedloop.loops.moves import BECAME_ONE, PARTED, REASON_CHARS, balance, by_hand, settled
 from tests.unit.test_decide import NOW, a_loop, a_profile, at
 
 
@@ -50,27 +52,71 @@ def test_an_illegal_move_is_refused_with_words(position: Position, stage: str, r
     assert words in str(refused.value)
 
 
+def moved(*positions: Position, loop: Loop | None = None) -> list[Decision]:
+    return [*settled(positions, loop or a_loop(), NOW)]
+
+
 def test_who_became_one_goes_on_from_the_furthest_place_by_a_move_of_its_own() -> None:
     own = at("research", standing={"interested": "x"}, version=3)
     other = replace(at("problem", standing={"asks": "y"}, version=7), person="p-former", unit="p-first", since=iso(NOW))
-    taken = taking_over([own, other], a_loop())
-    assert taken is not None
+    (taken,) = moved(own, other)
     assert (taken.before, taken.verdicts, taken.campaigns, taken.reason) == (own, (), (), BECAME_ONE)
     after = taken.after
     assert (after.person, after.stage, after.version, after.unit) == ("p-ada", "problem", 4, "p-first")
     assert (after.standing, after.since, after.took_over) == ((("asks", "y"),), iso(NOW), ("p-former",))
-    assert taking_over([after, other], a_loop()) is None
-    assert taking_over([own], a_loop()) is None
+    assert after.own == ("research", own.unit, own.since)
+    assert moved(after, other) == moved(own) == []
 
 
-def test_who_was_moved_back_stays_there_whatever_a_former_id_did() -> None:
+def test_who_has_not_entered_the_loop_is_nobody_to_go_on_from() -> None:
+    assert moved(at("research"), Position("p-former", "autumn")) == []
+
+
+def test_of_equals_and_of_who_stood_behind_it_is_noted_whose_places_are_one_without_a_move() -> None:
+    (noted,) = moved(at("problem", version=3), replace(at("research"), person="p-former"))
+    assert (noted.after.stage, noted.after.version, noted.after.took_over) == ("problem", 3, ("p-former",))
+
+
+def test_who_parts_goes_back_to_their_own_place_and_arm_whatever_was_reached_as_one() -> None:
+    own = replace(at("research", version=3), since="2026-09-01T00:00:00.000Z")
+    (taken,) = moved(own, replace(at("problem"), person="p-former", unit="p-first"))
+    on = replace(taken.after, stage="proposal", version=5, standing=(("x", "y"),))
+    (back,) = moved(on)
+    assert (back.reason, back.campaigns, back.after) == (PARTED, (), replace(own, version=6))
+    noted = moved(own, replace(at("research"), person="p-former"))[0].after
+    assert moved(replace(noted, stage="customer", version=9))[0].after == replace(own, version=10)
+    assert moved(noted)[0].after == own
+
+
+def test_who_entered_by_anothers_place_goes_back_to_the_beginning_and_keeps_their_arm() -> None:
+    loop = a_loop().model_copy(update={"universal_holdout": 0.5})
+    (taken,) = moved(Position("p-ada", "autumn"), replace(at("problem"), person="p-former", unit="p-first"), loop=loop)
+    assert taken.draw == entry_draw(loop, "p-first")
+    (back,) = moved(taken.after, loop=loop)
+    assert (back.after.stage, back.after.unit, back.after.since, back.draw) == ("research", "p-first", iso(NOW), None)
+
+
+def test_of_several_who_became_one_the_rest_stays_when_one_parts() -> None:
+    own, near = at("research"), replace(at("problem"), person="p-near", unit="u-near")
+    (taken,) = moved(own, near, replace(at("proposal"), person="p-far", unit="u-far"))
+    back, again = moved(taken.after, near)
+    assert (back.after.stage, again.after.stage, again.after.unit) == ("research", "problem", "u-near")
+    assert (again.after.took_over, again.after.own[0]) == (("p-near",), "research")
+    # The one that leaves may have been joined to a former id, before that became one with this.
+    (further,) = moved(own, replace(taken.after, person="p-mid"), near, replace(at("proposal"), person="p-far"))
+    back, again = moved(further.after, replace(taken.after, person="p-mid"), near)
+    assert (back.after.stage, again.after.stage) == ("research", "problem")
+
+
+def test_who_was_moved_by_hand_stays_there_whatever_former_ids_did_and_if_they_part() -> None:
     other = replace(at("proposal", version=7), person="p-former")
-    taken = taking_over([at("research"), other], a_loop())
-    assert taken is not None
-    back = by_hand(a_loop(), taken.after, "research", "asked for too early", NOW).after
-    assert furthest([back, other], a_loop()).stage == "research"
-    third = replace(at("problem", version=2), person="p-third")
-    assert furthest([back, other, third], a_loop()).stage == "problem"
+    (taken,) = moved(at("research"), other)
+    back = by_hand(a_loop(), taken.after, "problem", "asked for too early", NOW).after
+    assert moved(back, other) == []
+    third = replace(at("customer", version=2), person="p-third")
+    assert [one.after.stage for one in moved(back, other, third)] == ["customer"]
+    (parted,) = moved(replace(back, stage="proposal"))
+    assert (parted.after.stage, parted.after.since) == ("problem", iso(NOW))
 
 
 def a_move(person: str, to: str, days: int, number: int = 0, loop: str = "autumn") -> dict[str, Any]:

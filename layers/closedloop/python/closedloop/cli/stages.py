@@ -7,7 +7,6 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import typer
-from msgspec import structs
 
 from closedloop.cli import console
 from closedloop.cli.deployed import AsJson, DryRun, Outputs, Stage, known_site, named
@@ -15,7 +14,7 @@ from closedloop.errors import BadShape, NotFound
 from closedloop.events.identifiers import Hasher
 from closedloop.identity.persons import ids_of, person_id
 from closedloop.loops.definition import BESIDE_THE_PATH, Loop
-from closedloop.loops.moves import balance, by_hand, furthest, taking_over
+from closedloop.loops.moves import balance, by_hand, settled
 from closedloop.runtime import clock, doors
 
 Name = Annotated[str, typer.Argument(help="The loop.")]
@@ -46,15 +45,12 @@ def move(
         raise NotFound("nobody is known by this address")
     profile = stored.profile
     positions = [state.position(person, plan.loop) for person in ids_of(profile.nodes)]
-    taken = taking_over(positions, plan)
-    position = taken.after if taken is not None else furthest(positions, plan)
-    # From here on it is this id that says where they stand, whatever former ones did.
-    position = structs.replace(position, took_over=tuple(one.person for one in positions[1:]))
+    before = [*settled(positions, plan, now)]
+    position = before[-1].after if before else positions[0]
     decision = by_hand(plan, position, to, reason, now)
     if not dry_run:
-        for one in (taken, decision):
-            if one is not None:
-                state.write_decision(one, plan, profile.anchor, doors.run_name("hand", now), now, stored.version)
+        for one in (*before, decision):
+            state.write_decision(one, plan, profile.anchor, doors.run_name("hand", now), now, stored.version)
         state.mark_due(profile.person, now)
     content = {
         "person": profile.person, "loop": plan.loop, "from": position.stage, "to": to, "reason": decision.reason,

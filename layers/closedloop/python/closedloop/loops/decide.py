@@ -30,7 +30,8 @@ class Position(msgspec.Struct, frozen=True, gc=False):
 
     Shapes: `stage` is empty before the first; `version` counts the decisions written; `unit` is the id that arms are
     drawn by, kept for ever from the first; `standing` is sorted by gate; `since` is when the stage was reached, an ISO
-    time; `took_over` are the former ids of the person whose places this one goes on from.
+    time; `took_over` are the former ids of the person whose places this one goes on from, and `own` the stage, unit and
+    since that it gave up for them.
     """
 
     person: str
@@ -41,6 +42,7 @@ class Position(msgspec.Struct, frozen=True, gc=False):
     standing: Standing = ()
     since: str = ""
     took_over: tuple[str, ...] = ()
+    own: tuple[str, str, str] = ("", "", "")
 
 
 def standing_text(standing: Standing) -> str:
@@ -147,7 +149,7 @@ def _after(before: Position, stage: str, standing: Mapping[str, str], now: datet
     since = before.since if stage == before.stage else iso(now)
     return Position(
         before.person, before.loop, stage, before.version + 1, before.unit, tuple(sorted(standing.items())), since,
-        before.took_over,
+        before.took_over, before.own,
     )
 
 

@@ -17,7 +17,7 @@ from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import Links, compose
 from closedloop.loops.decide import decide
 from closedloop.loops.definition import EXCLUDED, MAIL, Campaign, Loop
-from closedloop.loops.moves import furthest, taking_over
+from closedloop.loops.moves import settled
 from closedloop.loops.once import Mailer, is_lost, send_once
 from closedloop.loops.policies import may_mail_at
 from closedloop.loops.questions import Writes, perform_question
@@ -119,16 +119,18 @@ def _walk(
 ) -> str:
     """Take every step that is open to a person on one loop; each is written before the next is decided."""
     positions = [state.position(person, loop.loop) for person in ids_of(known.nodes)]
-    position, outcome = furthest(positions, loop), "unchanged"
+    position, outcome = positions[0], "unchanged"
+    for decision in settled(positions, loop, now):
+        state.write_decision(decision, loop, known.anchor, run, now, seen)
+        if decision.after.stage != position.stage:
+            outcome = "moved"
+        position = decision.after
     # Gates lead forward only: one step into the loop, one for each stage, one out of it or to a stop.
     for _ in range(len(loop.stages) + 2):
         known.around.since = position.since
         gates = ready.news(known, position)
         if gates is None:
             return outcome
-        if outcome == "unchanged" and (taken := taking_over(positions, loop)) is not None:
-            state.write_decision(taken, loop, known.anchor, run, now, seen)
-            position = taken.after
         decision = decide(loop, known, position, now, gates)
         state.write_decision(decision, loop, known.anchor, run, now, seen)
         if decision.after.stage != position.stage:

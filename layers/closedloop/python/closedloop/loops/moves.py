@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,10 +13,12 @@ from closedloop.errors import BadShape
 from closedloop.events.times import iso
 from closedloop.loops.decide import Decision, Position
 from closedloop.loops.definition import BESIDE_THE_PATH, Loop
+from closedloop.loops.experiments import arm, entry_draw
 from closedloop.sites.words import did_you_mean, listed
 
 BY_HAND = "moved by hand"
 BECAME_ONE = "is one with somebody who stood there"
+PARTED = "is no longer one with somebody from whose place they went on"
 REASON_CHARS = 300
 
 
@@ -30,19 +32,41 @@ def furthest(positions: Sequence[Position], loop: Loop) -> Position:
     order = {stage: place for place, stage in enumerate(("", *loop.stages))}
     asked = (own, *(position for position in positions[1:] if position.person not in own.took_over))
     far = max(asked, key=lambda position: order.get(position.stage, len(order)))
-    return structs.replace(far, person=own.person, version=own.version, took_over=own.took_over)
+    return structs.replace(far, person=own.person, version=own.version, took_over=own.took_over, own=own.own)
 
 
-def taking_over(positions: Sequence[Position], loop: Loop) -> Decision | None:
-    """The move that brings the present id to where another of the person stood further; None where none did.
+def settled(positions: Sequence[Position], loop: Loop, now: datetime) -> Iterator[Decision]:
+    """The moves to be written before a gate is asked, so that the present id alone says where the person stands.
 
-    It is a move of its own, so that every id has one path, and what gates say comes after it.
+    Whoever is no longer one with somebody from whose place they went on goes back to their own; then they go on from
+    the furthest place of those they are one with now. Each is a move of its own, so that every id has one path.
     """
-    own, far = positions[0], furthest(positions, loop)
-    if far.stage == own.stage:
-        return None
-    others = tuple(position.person for position in positions[1:])
-    return Decision(own, structs.replace(far, version=own.version + 1, took_over=others), (), (), BECAME_ONE)
+    ids = {position.person for position in positions}
+    back = [None if ids.issuperset(position.took_over) else _given_back(position, loop, now) for position in positions]
+    own, *others = (move.after if move else position for move, position in zip(back, positions, strict=True))
+    if back[0] is not None:
+        yield back[0]
+    joined = tuple(position.person for position in others if position.stage)
+    if not {*joined} <= {*own.took_over}:
+        before = own.own if own.took_over else (own.stage, own.unit, own.since)
+        after = structs.replace(furthest((own, *others), loop), took_over=joined, own=before)
+        yield _moved(own, after, BECAME_ONE, loop)
+
+
+def _given_back(own: Position, loop: Loop, now: datetime) -> Decision:
+    stage, unit, since = own.own
+    if not stage:
+        # They entered by the other's place: the unit that they were drawn by then stays theirs.
+        stage, unit, since = loop.stages[0], own.unit, iso(now)
+    return _moved(own, Position(own.person, own.loop, stage, own.version, unit, (), since), PARTED, loop)
+
+
+def _moved(before: Position, after: Position, reason: str, loop: Loop) -> Decision:
+    # A version tells of a move or a verdict; that ids became one, or parted, at one stage is neither.
+    after = structs.replace(after, version=before.version + (after.stage != before.stage))
+    place = None if before.stage else entry_draw(loop, after.unit)
+    drawn = None if place is None else arm(place, loop.universal_holdout)
+    return Decision(before, after, (), (), reason, drawn, place)
 
 
 def by_hand(loop: Loop, position: Position, stage: str, reason: str, now: datetime) -> Decision:
@@ -65,6 +89,9 @@ def by_hand(loop: Loop, position: Position, stage: str, reason: str, now: dateti
     if not said or len(said) > REASON_CHARS:
         raise BadShape(f"expected a reason of 1 to {REASON_CHARS} characters; it is kept with the move")
     after = structs.replace(position, stage=stage, version=position.version + 1, standing=(), since=iso(now))
+    if after.took_over:
+        # Whoever they are one with, the place given by hand is their own.
+        after = structs.replace(after, own=(stage, after.own[1], after.since))
     return Decision(position, after, (), (), f"{BY_HAND}: {said}")
 
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
+from msgspec import structs
+
 from closedloop.errors import StageMoved
 from closedloop.events.times import iso
 from closedloop.loops.decide import Decision, Position, Verdict, as_json, standing_from, standing_text
@@ -36,7 +38,7 @@ class Decisions(Table):
             item["unit"]["S"],
             standing_from(item["standing"]["S"]),
             item["since"]["S"],
-            tuple(person["S"] for person in item["took_over"]["L"]) if "took_over" in item else (),
+            *_of_others(item),
         )
 
     def write_decision(
@@ -64,7 +66,7 @@ class Decisions(Table):
             "unit": {"S": after.unit},
             "standing": {"S": standing_text(after.standing)},
             "since": {"S": after.since},
-            **({"took_over": {"L": [{"S": person} for person in after.took_over]}} if after.took_over else {}),
+            **({"took_over": _texts(after.took_over), "own": _texts(after.own)} if after.took_over else {}),
         }
         writes = [
             self._put_if(
@@ -121,9 +123,16 @@ class Decisions(Table):
         try:
             self._dynamo.call("TransactWriteItems", {"TransactItems": writes})
         except CallFailed as error:
-            if error.is_condition:
+            if not error.is_condition:
+                raise
+            # Who comes to a stage for a second time has its actions already.
+            new = tuple(
+                campaign for campaign in decision.campaigns
+                if self._get(f"P#{after.person}", f"A#{loop.loop}#{version}#{campaign}") is None
+            )
+            if new == decision.campaigns:
                 raise StageMoved(after.person) from error
-            raise
+            self.write_decision(structs.replace(decision, campaigns=new), loop, anchor, run, now, seen)
 
     def decisions(self, person: str) -> list[dict[str, Any]]:
         """Every verdict, transition and action of a person, as they were written."""
@@ -150,6 +159,17 @@ class Decisions(Table):
             if not answer.get("LastEvaluatedKey"):
                 return
             scan["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+
+def _texts(texts: tuple[str, ...]) -> dict[str, Any]:
+    return {"L": [{"S": text} for text in texts]}
+
+
+def _of_others(item: Item) -> tuple[tuple[str, ...], tuple[str, str, str]]:
+    if "took_over" not in item:
+        return (), ("", "", "")
+    stage, unit, since = (text["S"] for text in item["own"]["L"])
+    return tuple(text["S"] for text in item["took_over"]["L"]), (stage, unit, since)
 
 
 def _verdict_facts(verdict: Verdict) -> dict[str, Any]:
