@@ -12,6 +12,7 @@ from closedloop.runtime import settings
 from closedloop.store import schema
 from infra.function import Plan, allow
 from infra.imports import IMPORT_S, IMPORTED, IMPORTS
+from infra.report_notices import ReportNotices
 from infra.spill import DRAIN_S, SPILL
 from infra.stage import Stage
 from infra.stateful import Kept
@@ -254,7 +255,7 @@ class Plans:
             ),
         )
 
-    def reports(self) -> tuple[Plan, ...]:
+    def reports(self, notices: ReportNotices) -> tuple[Plan, ...]:
         """The functions that read the lake: one makes a file of each day, one measures a loop."""
         return (
             Plan(
@@ -285,8 +286,12 @@ class Plans:
                     self._list(self.kept.reports_arn),
                     allow("s3:GetObject", "s3:PutObject", on=f"{self.kept.reports_arn}/*"),
                     allow("dynamodb:GetItem", "dynamodb:Query", on=self.kept.state_arn),
+                    *notices.may_tell(),
                 ),
-                settings=self._settings(settings.STATE_TABLE, settings.LAKE_BUCKET, settings.REPORTS_BUCKET),
+                settings={
+                    **self._settings(settings.STATE_TABLE, settings.LAKE_BUCKET, settings.REPORTS_BUCKET),
+                    settings.REPORT_TOPIC: notices.topic.topic_arn,
+                },
             ),
         )
 

@@ -19,8 +19,8 @@ class BadContext(Exception):
 class Stage:
     """One deployment of the product.
 
-    Shapes: `public_url` is empty where links use the API's own address; `alarm_email` and `sender` are empty where the
-    owner has not said who reads alarms and which verified identity sends mails.
+    Shapes: `public_url` is empty where links use the API's own address; `alarm_email`, `report_email` and `sender`
+    are empty where the owner has not said who reads alarms, who reports, and which verified identity sends mails.
     Units: `request_rate` and `request_burst` in requests per second; `account_concurrency` in concurrent invocations.
     """
 
@@ -29,6 +29,7 @@ class Stage:
     schedules: bool
     public_url: str
     alarm_email: str
+    report_email: str
     sender: str
     owner: str
     cost_center: str
@@ -65,6 +66,7 @@ def stage_of(node: Node) -> Stage:
         schedules=_one_of("schedules", text("schedules", "on"), ("on", "off")) == "on",
         public_url=text("public_url").rstrip("/"),
         alarm_email=text("alarm_email"),
+        report_email=text("report_email"),
         sender=text("sender"),
         owner=text("owner", "marketing"),
         cost_center=text("cost_center", "marketing"),

@@ -192,7 +192,7 @@ class StatefulStack(cdk.Stack):
         key = kms.Key(
             self,
             "AlarmKey",
-            description="Closed Loop: encrypts alarms on their way to the owner.",
+            description="Closed Loop: encrypts alarms and the news of reports on their way to the owner.",
             enable_key_rotation=True,
             removal_policy=self._removal,
         )

@@ -19,6 +19,7 @@ from infra.function import Function, Plan, allow
 from infra.http_api import HttpApi
 from infra.imports import connect_import
 from infra.plans import AT_ONCE, Plans
+from infra.report_notices import ReportNotices
 from infra.schedules import Schedules
 from infra.spill import connect_drain
 from infra.stage import Stage
@@ -64,7 +65,8 @@ class StatelessStack(cdk.Stack):
         self._add([plans.imports()])
         connect_import(self.functions["import_list"], self.alarms, kept.dropped_arn, kept.dropped_dead_letters_arn)
         self._add(plans.workflow(public_url))
-        self._add_reports(plans.reports())
+        notices = ReportNotices(self, stage, kept.alarm_key_arn)
+        self._add_reports(plans.reports(notices))
         report = self.functions["report_loop"].function
         self.workflow.define(self.functions, kept.lake_arn)
         Schedules(
@@ -94,6 +96,7 @@ class StatelessStack(cdk.Stack):
             "StageTransitionsArn": self.workflow.arn,
             "ReportFunction": report.function_name,
             "AlarmTopic": self.alarms.topic.topic_arn,
+            "ReportTopic": notices.topic.topic_arn,
         }.items():
             cdk.CfnOutput(self, name, value=value)
 

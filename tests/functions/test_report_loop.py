@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -52,13 +52,37 @@ def s3(aws: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[An
     for bucket in ("lake", "reports"):
         client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     put(client, a_small_loop(tmp_path / "lake"))
+    topics = boto3.client("sns", endpoint_url=aws, **WORDS)
+    topic = topics.create_topic(Name="reports")["TopicArn"]
+    monkeypatch.setenv("REPORT_TOPIC", topic)
     yield client
     forget()
+    for one in topics.list_subscriptions()["Subscriptions"]:
+        topics.unsubscribe(SubscriptionArn=one["SubscriptionArn"])
+    topics.delete_topic(TopicArn=topic)
     for bucket in ("lake", "reports"):
         for key in keys(client, bucket):
             client.delete_object(Bucket=bucket, Key=key)
         client.delete_bucket(Bucket=bucket)
     dynamodb.delete_table(TableName="report-state")
+
+
+@pytest.fixture
+def inbox(s3: Any, aws: str) -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """What subscribers of the topic got since they looked last."""
+    queues, topics = (boto3.client(name, endpoint_url=aws, **WORDS) for name in ("sqs", "sns"))
+    url = queues.create_queue(QueueName="inbox")["QueueUrl"]
+    arn = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topics.subscribe(TopicArn=topics.list_topics()["Topics"][0]["TopicArn"], Protocol="sqs", Endpoint=arn)
+
+    def got() -> list[dict[str, Any]]:
+        found = queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in found:
+            queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return [json.loads(message["Body"]) for message in found]
+
+    yield got
+    queues.delete_queue(QueueUrl=url)
 
 
 def put(s3: Any, folder: Path) -> None:
@@ -172,3 +196,54 @@ def test_each_report_is_held_against_the_one_before_it_and_all_stay(s3: Any, tmp
 def test_a_loop_that_nobody_declared_is_named(s3: Any) -> None:
     with pytest.raises(NotFound, match="winter"):
         handler.handle({"loops": ["winter"]}, None)
+
+
+DAILY = {"scheduled_time": AS_OF}
+Inbox = Callable[[], list[dict[str, Any]]]
+
+
+def test_each_published_report_is_told_of_once_with_its_link_and_three_numbers(s3: Any, inbox: Inbox) -> None:
+    answer = handler.handle(DAILY, None)
+    assert [report["told"] for report in answer["reports"]] == [True, True]
+    news = {one["Subject"]: one["Message"] for one in inbox()}
+    assert sorted(news) == [f"Closed Loop: {loop}, report of 2026-11-24" for loop in ("autumn-pumps", "spring-valves")]
+    text = news["Closed Loop: autumn-pumps, report of 2026-11-24"]
+    version = answer["reports"][0]["version"]
+    assert f"https://s3.console.aws.amazon.com/s3/object/reports?prefix={version}index" in text
+    assert f"closedloop report open autumn-pumps --version {version.split('version=')[1].strip('/')}" in text
+    assert [line[:2] for line in text.splitlines() if line[:1].isdigit()] == ["1.", "2.", "3."] * 2
+    assert "@" not in text
+    assert [report["told"] for report in handler.handle(DAILY, None)["reports"]] == [False, False] and inbox() == []
+
+
+def test_whoever_dies_between_publishing_and_telling_tells_when_called_again(
+    s3: Any, inbox: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as broken:
+        broken.setenv("REPORT_TOPIC", "arn:aws:sns:eu-west-1:123456789012:gone")
+        with pytest.raises(doors.outages()):
+            handler.handle(DAILY, None)
+    assert LATEST + "summary.json" in keys(s3, "reports") and inbox() == []
+    assert all(report["told"] for report in handler.handle(DAILY, None)["reports"])
+    assert len(inbox()) == 2
+
+
+def test_a_report_of_an_earlier_moment_is_no_news(s3: Any, inbox: Inbox) -> None:
+    handler.handle(DAILY, None)
+    inbox()
+    (early,) = handler.handle({"loops": ["autumn-pumps"], "as_of": "2026-11-20T03:00:00Z"}, None)["reports"]
+    assert not early["told"] and inbox() == []
+
+
+def test_a_loop_is_reported_on_at_its_end_and_a_week_longer_while_facts_still_come_in(s3: Any) -> None:
+    def reported(as_of: str) -> list[str]:
+        return [report["loop"] for report in handler.handle({"scheduled_time": as_of}, None)["reports"]]
+
+    assert reported("2027-03-31T03:00:00Z") == reported("2027-04-07T03:00:00Z") == ["autumn-pumps", "spring-valves"]
+    assert json.load(s3.get_object(Bucket="reports", Key=LATEST + "summary.json")["Body"])["ended"]
+    assert reported("2027-04-08T03:00:00Z") == []
+    brief = {"start": "2026-10-01", "end": "2026-10-31"}
+    goal = {"metric": "opportunities", "target": 5, "by": "2026-10-31"}
+    doors.state().put_loop(the_loop(loop="dull-valves", period=brief, objectives=[goal]), DAY)
+    # Nobody was called for months: the end is told all the same, and then the loop rests.
+    assert reported("2027-04-09T03:00:00Z") == ["dull-valves"] and reported("2027-04-10T03:00:00Z") == []

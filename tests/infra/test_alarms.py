@@ -71,7 +71,11 @@ def test_a_missing_report_alarms_by_its_silence(stateless: Any) -> None:
     assert (late["TreatMissingData"], late["Period"] * late["EvaluationPeriods"]) == ("breaching", 26 * 3600)
 
 
-def test_the_topic_of_alarms_is_encrypted_and_refuses_plain_connections(stateless: Any) -> None:
-    (topic,) = stateless.of("AWS::SNS::Topic").values()
-    assert topic["KmsMasterKeyId"]
-    assert "aws:SecureTransport" in json.dumps(stateless.of("AWS::SNS::TopicPolicy"))
+def test_the_topics_of_alarms_and_of_reports_are_encrypted_and_refuse_plain_connections(stateless: Any) -> None:
+    topics = stateless.of("AWS::SNS::Topic")
+    assert len(topics) == 2
+    assert all(topic["KmsMasterKeyId"] for topic in topics.values())
+    guarded = {name: json.dumps(one) for one in stateless.of("AWS::SNS::TopicPolicy").values()
+               for topic in one["Topics"] for name in [topic["Ref"]]}
+    assert guarded.keys() == topics.keys()
+    assert all("aws:SecureTransport" in policy for policy in guarded.values())

@@ -93,6 +93,14 @@ def test_only_actions_that_were_decided_send_mail(stateless: Any) -> None:
     assert senders == ["perform_actions"]
 
 
+def test_only_the_report_tells_of_reports_and_to_one_topic(stateless: Any) -> None:
+    tellers = [name for name in stateless.functions() if "sns:Publish" in stateless.actions(name)]
+    assert tellers == ["report_loop"]
+    role = stateless.functions()["report_loop"]["Role"]["Fn::GetAtt"][0]
+    (statement,) = [one for one in stateless.statements(role) if "sns:Publish" in listed(one["Action"])]
+    assert statement["Resource"] == stateless.functions()["report_loop"]["Environment"]["Variables"]["REPORT_TOPIC"]
+
+
 def test_a_function_that_reads_the_product_key_is_told_its_name_and_the_reverse(stateless: Any) -> None:
     for name, function in stateless.functions().items():
         may = "secretsmanager:GetSecretValue" in stateless.actions(name)

@@ -223,7 +223,7 @@ def test_files_come_in_an_order_that_never_shows_half_a_report(small: Any) -> No
     first_latest = keys.index(LATEST + "summary.json")
     assert all(key.startswith(LATEST) for key in keys[first_latest:]) and keys[-1] == LATEST + "index.html"
     kinds = [
-        "curated/", "curated_csv/", VERSION + "human/", VERSION + "proposal", VERSION + "index",
+        "curated/", "curated_csv/", VERSION + "human/", VERSION + "proposal", VERSION + "notice", VERSION + "index",
         VERSION + "summary.json", DATED, "manifests/", "schemas/", LATEST,
     ]
     places = [next(n for n, kind in enumerate(kinds) if key.startswith(kind)) for key in keys]

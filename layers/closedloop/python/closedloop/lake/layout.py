@@ -90,6 +90,13 @@ def report_folder(site: str, loop: str, day: date) -> str:
 
 # In the folder of a report: the draft of the next loop, and what it rests on.
 DRAFT, ADVICE_FILE = "proposal.yaml", "proposal.json"
+# In the folder of a version: what is told of it, and the mark that it was told.
+NOTICE_FILE, NOTICED_FILE = "notice.json", "noticed.json"
+
+
+def console_link(bucket: str, key: str) -> str:
+    """Where somebody who may sign in to the account opens a file; it needs no key in it and never runs out."""
+    return f"https://s3.console.aws.amazon.com/s3/object/{bucket}?prefix={key}"
 
 
 def latest_report(site: str, loop: str) -> str:

@@ -2,7 +2,7 @@
 
 The tree, in the bucket of the reports; SITE is the first site that the loop names:
 
-    reports/site=SITE/loop=LOOP/version=V/{human/*.csv,proposal.*,index.ja.html,index.html,summary.json}
+    reports/site=SITE/loop=LOOP/version=V/{human/*.csv,proposal.*,notice.json,index.ja.html,index.html,summary.json}
     reports/site=SITE/loop=LOOP/dt=DAY/{proposal.*,summary.json,index.ja.html,index.html}
     reports/site=SITE/loop=LOOP/latest/{proposal.*,summary.json,index.ja.html,index.html}
     schemas/loop-report.schema.json
@@ -42,6 +42,7 @@ from closedloop.reports.credit import credits_of
 from closedloop.reports.facts import FunnelRow
 from closedloop.reports.improvement import Basis, Expected, advise
 from closedloop.reports.metrics import Report, measure
+from closedloop.reports.notice import NOTICE, language_of, notice
 from closedloop.reports.page import FILE_NAMES, csv_name, page
 from closedloop.reports.reconcile import reconciled
 from closedloop.reports.restatement import changes
@@ -119,7 +120,7 @@ def prepared(
             Basis(loop, report, facts, as_of, judged(connection), before, expected), sites,
         )
     manifest = list(_manifest(sites, bucket))
-    return report, [*data, *_report(report, advice, draft, loop.sites[0], manifest, newest=newest)]
+    return report, [*data, *_report(report, advice, draft, loop.sites[0], bucket, manifest, newest=newest)]
 
 
 def proposal(basis: Basis, sites: Mapping[str, Site]) -> tuple[Advice, bytes]:
@@ -179,7 +180,7 @@ def _version(report: Report) -> str:
 
 
 def _report(
-    report: Report, advice: Advice, draft: bytes, site: str, manifest: Iterable[File], *, newest: bool
+    report: Report, advice: Advice, draft: bytes, site: str, bucket: str, manifest: Iterable[File], *, newest: bool
 ) -> Iterator[File]:
     """The version; of the newest also the report of the day, the manifest, and then what `latest/` shows."""
     folder = layout.report_version(site, report.loop, report.version)
@@ -193,6 +194,8 @@ def _report(
     )
     for name, body, kind in drafted:
         yield File(folder + name, body, kind)
+    told = notice(report, advice, layout.console_link(bucket, folder + FILE_NAMES[language_of(report)]))
+    yield File(folder + layout.NOTICE_FILE, NOTICE.dump_json(told, indent=1) + b"\n", JSON)
     for name, body in pages.items():
         yield File(folder + name, body, HTML)
     yield File(folder + "summary.json", summary(report), JSON)

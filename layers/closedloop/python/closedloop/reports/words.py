@@ -566,6 +566,20 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "該当する事実なし:サイトの規則の変更、または保管の遅れ",
     ),
     "version": ("Report version", "レポートの版"),
+    "notice:attained": (
+        "1. {metric}: {attained} of {target} ({share}), due {day}",
+        "1. {metric}: 目標 {target} に対し実績 {attained}({share})、期限 {day}",
+    ),
+    "notice:forecast": (
+        "2. Likely met: {p}; {middle} by then, {low} to {high} in 90 of 100 cases",
+        "2. 達成確率 {p}。期限までの見込みは {middle}(90%の範囲 {low}〜{high})",
+    ),
+    "notice:no_forecast": ("2. Likely met: not known ({missing})", "2. 達成確率: 不明({missing})"),
+    "notice:leak": (
+        "3. Largest leak: gate {gate} lets {rate} through, {target} should pass (largest in {p} of cases)",
+        "3. 最大の漏れ: ゲート {gate} の通過率 {rate}、あるべき値は {target}(最大である確率 {p})",
+    ),
+    "notice:no_leak": ("3. Largest leak: not enough evidence", "3. 最大の漏れ: 判断に足る証拠がありません"),
     "download": ("CSV", "CSV"),
     "numbers_of": ("The numbers", "数値表"),
     "nothing_yet": ("Nothing to draw yet.", "まだ描画するデータがありません。"),

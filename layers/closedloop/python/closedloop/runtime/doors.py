@@ -326,6 +326,11 @@ def build_report(content: Mapping[str, Any]) -> dict[str, Any]:
     return dict(payload)
 
 
+def tell_of_report(subject: str, text: str) -> None:
+    """Tell those who answer for a loop of its report."""
+    boto("sns").publish(TopicArn=settings.settings()[settings.REPORT_TOPIC], Subject=subject, Message=text)
+
+
 def outages() -> tuple[type[Exception], ...]:
     """What botocore raises when a service cannot be reached or refuses."""
     from botocore.exceptions import BotoCoreError, ClientError

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,21 +13,24 @@ from closedloop.errors import NotFound, NotReconciled
 from closedloop.events.times import iso, parse
 from closedloop.lake import layout
 from closedloop.lake.compact import fetch
-from closedloop.lake.report_files import build
+from closedloop.lake.report_files import RECOMPUTED, build
 from closedloop.loops.definition import LANE, Loop
 from closedloop.reports.bottleneck import OWN_LOOPS
 from closedloop.reports.improvement import Expected
 from closedloop.reports.metrics import Report
+from closedloop.reports.notice import NOTICE
 from closedloop.runtime import clock, doors, observe
 from closedloop.runtime.published import before, published
 
 
 def build_reports(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-    """Build the reports of the loops named, or of every loop in its period.
+    """Build the reports of the loops named, or of every one that is due, and tell of each once.
 
+    Shapes: a call of the schedule is as of the time it was set for, so that a repeated one makes the same version.
     Errors: NotFound for a loop that nobody declared; NotReconciled after the other loops' reports are written.
     """
-    as_of = parse(event["as_of"]) if event.get("as_of") else clock.now()
+    moment = event.get("as_of") or event.get("scheduled_time")
+    as_of = parse(moment) if moment else clock.now()
     loops = _asked(event.get("loops") or (), as_of)
     reports, failed = [], []
     erased = [parse(one["began_at"]) for one in doors.state().erasures()]
@@ -46,9 +49,11 @@ def build_reports(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
                 observe.alarming(context, "not reconciled", loop=loop.loop, failed="; ".join(error.failed))
                 failed.append(error)
                 continue
+            version = layout.report_version(loop.sites[0], loop.loop, report.version)
             reports.append({
+                "told": newest and _tell(version),
                 "loop": loop.loop, "latest": layout.latest_report(loop.sites[0], loop.loop),
-                "version": layout.report_version(loop.sites[0], loop.loop, report.version),
+                "version": version,
                 "restated": len(report.changes.restated) if report.changes else 0,
             })
             observe.note(context, "reported", loop=loop.loop)
@@ -66,10 +71,28 @@ def _asked(names: Any, as_of: datetime) -> list[Loop]:
             raise NotFound(f"no loop {missing[0]!r} is known")
         # Whoever asks for a loop has the reports of its tracks too.
         return [loop for loop in known.values() if loop.loop in names or loop.loop.partition(LANE)[0] in names]
-    return [
-        loop for loop in known.values()
-        if loop.period.start <= as_of.astimezone(ZoneInfo(loop.time_zone)).date() <= loop.period.end
-    ]
+    return [loop for loop in known.values() if _is_due(loop, as_of.astimezone(ZoneInfo(loop.time_zone)).date())]
+
+
+def _is_due(loop: Loop, today: date) -> bool:
+    """Whether a loop runs, ended so lately that facts still come in, or has no report of its end yet."""
+    if loop.period.start > today:
+        return False
+    if today <= loop.period.end + RECOMPUTED:
+        return True
+    last = published(layout.latest_report(loop.sites[0], loop.loop))
+    return last is None or not last.ended
+
+
+def _tell(version: str) -> bool:
+    """Tell of a published version, unless it was told of; whoever dies in between tells again."""
+    files, mark = doors.reports(), version + layout.NOTICED_FILE
+    if mark in files.keys(mark):
+        return False
+    told = NOTICE.validate_json(files.get(version + layout.NOTICE_FILE))
+    doors.tell_of_report(told.subject, told.text)
+    files.put_json(mark, {"subject": told.subject})
+    return True
 
 
 def _former(loop: Loop, as_of: datetime) -> tuple[Report | None, bool]:
