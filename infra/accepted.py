@@ -12,7 +12,7 @@ from infra.stage import Stage
 from infra.stateful import Kept
 
 # The parts of the lake in which objects are named while the product runs.
-LAKE = ("runs", "events", "decisions", "failed", "spill", "imports", "imported")
+LAKE = ("runs", "events", "decisions", "failed", "spill", "imports", "imported", "compacted")
 
 
 @dataclass(frozen=True, slots=True)
