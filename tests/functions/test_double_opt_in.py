@@ -506,6 +506,7 @@ def test_a_mail_of_a_campaign_waits_seven_days_for_the_confirmation_and_then_is_
 
     [person] = {item["pk"]["S"][2:] for item in letters.items(STATE) if item["sk"]["S"].startswith("A#letters")}
     doors.runs().put_people("later", [person])
+    doors.runs().put_outcome("later", 0, {"act_on": [person]})
     mail = doors.mail()
 
     def perform(at: datetime) -> dict[str, Any]:

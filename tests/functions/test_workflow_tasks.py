@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -14,10 +14,13 @@ from moto.backends import get_backend
 from closedloop.capture.links import UNSUBSCRIBE, Tokens
 from closedloop.events.times import iso
 from closedloop.loops.definition import Loop
-from closedloop.loops.flow import perform_shard
+from closedloop.loops.flow import decide_shard, perform_shard
 from closedloop.loops.moves import balance
 from closedloop.runtime import clock, doors
 from closedloop.runtime.mail import SesMailer
+from closedloop.store.boto import BotoCalls
+from closedloop.store.calls import Dynamo
+from closedloop.store.state import State
 from functions.close_run import handler as close_run
 from functions.decide_stages import handler as decide_stages
 from functions.follow_link import handler as follow_link
@@ -143,6 +146,33 @@ def test_at_night_everybody_on_the_list_of_a_running_loop_is_looked_at_due_or_no
                                 "objectives": [{"metric": "deals_won", "target": 3, "by": date(2026, 1, 2)}]})
     doors.state().put_loop(over, clock.now())
     assert run("night-2", scope="everybody")["outcome"] == "nobody"
+
+
+class Recorder:
+    """The calls of a table, which it lets through."""
+
+    def __init__(self, dynamo: Dynamo) -> None:
+        self._dynamo = dynamo
+        self.calls: list[tuple[str, Any]] = []
+
+    def call(self, operation: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        self.calls.append((operation, parameters.get("ConsistentRead")))
+        return self._dynamo.call(operation, parameters)
+
+
+def test_to_look_at_somebody_again_takes_one_read_of_half_the_price_and_no_write(mailing: Account) -> None:
+    people(mailing, "jane", "ken")
+    run("tick-1")
+    select_people.handle({"run": "night-1", "scope": "everybody", "at": "2026-11-24T06:10:00.000Z"}, Context())
+    recorder = Recorder(BotoCalls(mailing.client("dynamodb")))
+    state = State(recorder, STATE)
+    decided = decide_shard(
+        "night-1", 0, state, doors.runs(), doors.state().loops(), doors.state().sites(), clock.now()
+    )
+    assert decided["counts"]["unchanged"] == 2
+    assert recorder.calls == [("Query", False), ("Query", False)]
+    perform_shard("night-1", 0, state, doors.runs(), doors.mail())
+    assert len(recorder.calls) == 2
 
 
 def test_a_gate_asks_what_is_around_a_person_too(mailing: Account) -> None:

@@ -12,6 +12,7 @@ from msgspec import structs
 from closedloop.errors import StageMoved
 from closedloop.loops.decide import Decision, Position, Verdict
 from closedloop.loops.gates import HoldKind, Outcome
+from closedloop.profiles.profile import profile_from
 from closedloop.sites.definition import version_of
 from closedloop.store import schema
 from closedloop.store.actions import Action
@@ -146,6 +147,22 @@ def test_a_hold_is_a_verdict_without_a_transition(known: State) -> None:
     write(known, Decision(ENTERED, structs.replace(ENTERED, version=2), (hold,), (), hold.reason))
     assert kinds(known) == ["action", "transition", "verdict"]
     assert known.position("p_jane", "autumn").stage == "research"
+
+
+@pytest.mark.parametrize("consistent", [True, False])
+def test_one_read_gives_the_profile_and_where_the_id_stands_on_every_loop(known: State, consistent: bool) -> None:
+    write(known, ENTRY)
+    unread = known.unread("p_jane", consistent=consistent)
+    assert unread.stored is not None and profile_from(unread.stored) == known.profile("p_jane").profile
+    assert (unread.version, unread.is_due) == (1, True)
+    assert (unread.position("autumn"), unread.position("spring").stage) == (ENTERED, "")
+    assert known.settle("p_jane", 1, NOW) and not known.unread("p_jane", consistent=consistent).is_due
+
+
+def test_an_id_that_moved_or_never_was_has_nothing_to_read(known: State) -> None:
+    known.put_profile(a_profile("p_ken"), 0, NOW, former={"p_jane": 1})
+    assert known.unread("p_jane", consistent=True).stored is None
+    assert known.unread("p_nobody", consistent=True).version == 0
 
 
 def test_loops_and_people_stand_apart(known: State) -> None:

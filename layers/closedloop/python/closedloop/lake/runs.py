@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 from closedloop.lake import layout
@@ -21,19 +21,33 @@ class RunFiles:
     def bucket(self) -> str:
         return self._files.bucket
 
-    def put_people(self, run: str, people: Sequence[str]) -> str:
-        """Cut the people into shards; the name of the list of shards."""
+    def put_people(self, run: str, people: Sequence[str], due: Container[str] | None = None) -> str:
+        """Cut the people into shards; the name of the list of shards.
+
+        Shapes: `due` are those of whom something is known to be due, everybody when it is left out.
+        """
         shards = [people[start : start + SHARD] for start in range(0, len(people), SHARD)]
         for number, shard in enumerate(shards):
-            self._files.put_json(layout.shard(run, number), list(shard))
+            self._files.put_json(layout.shard(run, number), {
+                "people": list(shard), "due": [person for person in shard if due is None or person in due],
+            })
         self._files.put_json(layout.shards(run), [{"run": run, "shard": number} for number in range(len(shards))])
         return layout.shards(run)
 
+    def shard(self, run: str, shard: int) -> tuple[list[str], set[str]]:
+        """The people of a shard, and those of them of whom something is known to be due."""
+        told = self._files.get_json(layout.shard(run, shard))
+        return list(told["people"]), set(told["due"])
+
     def people(self, run: str, shard: int) -> list[str]:
-        return list(self._files.get_json(layout.shard(run, shard)))
+        return self.shard(run, shard)[0]
 
     def put_outcome(self, run: str, shard: int, outcome: Mapping[str, Any]) -> None:
         self._files.put_json(layout.outcome(run, shard), outcome)
+
+    def to_act_on(self, run: str, shard: int) -> list[str]:
+        """The people of a shard for whom something may be to be done."""
+        return list(self._files.get_json(layout.outcome(run, shard))["act_on"])
 
     def put_performed(self, run: str, shard: int, performed: Mapping[str, Any]) -> None:
         self._files.put_json(layout.performed(run, shard), performed)

@@ -29,6 +29,7 @@ from closedloop.sites.definition import MARKETING, Site
 if TYPE_CHECKING:
     from closedloop.lake.runs import RunFiles
     from closedloop.store.actions import Action
+    from closedloop.store.decisions import Unread
     from closedloop.store.state import State
 
 BEGUN = ("claimed", "sent", "unknown")
@@ -63,10 +64,11 @@ def select(
     Shapes: the outcome is `selected` with the list of shards, or `nobody`.
     """
     everybody = (person for name in lists for person in state.people(name))
-    people = sorted(set(persons) or {*everybody, *state.due(now)})
+    due = set(persons) or set(state.due(now))
+    people = sorted(due if persons else {*everybody, *due})
     if not people:
         return {"outcome": "nobody", "run": run, "selected": 0}
-    manifest = files.put_people(run, people)
+    manifest = files.put_people(run, people, due)
     state.begin_run(run, len(people), now)
     return {"outcome": "selected", "run": run, "selected": len(people), "bucket": files.bucket, "manifest": manifest}
 
@@ -87,25 +89,31 @@ def decide_shard(
     def sites_of(group: str) -> tuple[Site, ...]:
         return tuple(site for _, site in sorted(sites.items()) if site.list_name == group)
 
-    for person in files.people(run, shard):
-        counts[_decide_person(person, run, state, running_for, sites_of, now)] += 1
+    people, due = files.shard(run, shard)
+    act_on = []
+    for person in people:
+        found = _decide_person(person, run, state, running_for, sites_of, now, is_due=person in due)
+        counts[found] += 1
+        if person in due or found != "unchanged":
+            act_on.append(person)
     outcome = {"outcome": "decided", "run": run, "shard": shard, "counts": {name: counts[name] for name in OUTCOMES}}
-    files.put_outcome(run, shard, outcome)
+    files.put_outcome(run, shard, {**outcome, "act_on": act_on})
     return outcome
 
 
 def _decide_person(
     person: str, run: str, state: State, running_for: Callable[[str], list[tuple[Loop, Ready]]],
-    sites_of: Callable[[str], Sequence[Site]], now: datetime,
+    sites_of: Callable[[str], Sequence[Site]], now: datetime, *, is_due: bool,
 ) -> str:
     try:
-        version, stored = state.unread_profile(person)
-        if stored is None:
+        unread = state.unread(person, consistent=is_due)
+        if unread.stored is None:
             return "unchanged"
-        known = Excerpt(stored, Around(contact=cache(partial(state.contact, person))))
+        known = Excerpt(unread.stored, Around(contact=cache(partial(state.contact, person))))
         known.around.sites = sites_of(known.group)
-        found = {_walk(loop, ready, known, version, run, state, now) for loop, ready in running_for(known.group)}
-        state.settle(person, version, now)
+        found = {_walk(loop, ready, known, unread, run, state, now) for loop, ready in running_for(known.group)}
+        if unread.is_due:
+            state.settle(person, unread.version, now)
     except StageMoved:
         # Somebody else decided or folded meanwhile; the mark stays and the next run decides afresh.
         return "later"
@@ -115,13 +123,16 @@ def _decide_person(
 
 
 def _walk(
-    loop: Loop, ready: Ready, known: Excerpt, seen: int, run: str, state: State, now: datetime
+    loop: Loop, ready: Ready, known: Excerpt, unread: Unread, run: str, state: State, now: datetime
 ) -> str:
     """Take every step that is open to a person on one loop; each is written before the next is decided."""
-    positions = [state.position(person, loop.loop) for person in ids_of(known.nodes)]
+    positions = [
+        unread.position(loop.loop) if one == unread.person else state.position(one, loop.loop)
+        for one in ids_of(known.nodes)
+    ]
     position, outcome = positions[0], "unchanged"
     for decision in settled(positions, loop, now):
-        state.write_decision(decision, loop, known.anchor, run, now, seen)
+        state.write_decision(decision, loop, known.anchor, run, now, unread.version)
         if decision.after.stage != position.stage:
             outcome = "moved"
         position = decision.after
@@ -132,7 +143,7 @@ def _walk(
         if gates is None:
             return outcome
         decision = decide(loop, known, position, now, gates)
-        state.write_decision(decision, loop, known.anchor, run, now, seen)
+        state.write_decision(decision, loop, known.anchor, run, now, unread.version)
         if decision.after.stage != position.stage:
             outcome = "excluded" if decision.after.stage == EXCLUDED else "moved"
         elif outcome == "unchanged":
@@ -156,7 +167,7 @@ class MailDoors:
 def perform_shard(run: str, shard: int, state: State, files: RunFiles, doors: MailDoors) -> dict[str, Any]:
     """Do what is to be done for everybody of one shard; one failure stops no other."""
     counts: Counter[str] = Counter()
-    for person in files.people(run, shard):
+    for person in files.to_act_on(run, shard):
         try:
             actions, questions = state.to_do(person)
             if actions or questions:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -12,11 +13,33 @@ from closedloop.errors import StageMoved
 from closedloop.events.times import iso
 from closedloop.loops.decide import Decision, Position, Verdict, as_json, standing_from, standing_text
 from closedloop.loops.definition import MAIL, Loop
+from closedloop.profiles.profile import Stored
 from closedloop.sites.definition import version_of
 from closedloop.store import schema
 from closedloop.store.actions import outbox_item
 from closedloop.store.calls import CallFailed
+from closedloop.store.profiles import stored_of
 from closedloop.store.table import Item, Table, key
+
+POSITION = "POS#"
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """One person as stored: the profile under its version, whether they are due, and the positions of this id.
+
+    Shapes: `stored` is None where no profile was written or the id moved.
+    """
+
+    person: str
+    version: int
+    stored: Stored | None
+    is_due: bool
+    positions: Mapping[str, Item]
+
+    def position(self, loop: str) -> Position:
+        """Where this id stands on a loop by itself."""
+        return _position(self.person, loop, self.positions.get(loop))
 
 
 class Decisions(Table):
@@ -25,21 +48,34 @@ class Decisions(Table):
     Errors: StageMoved when somebody was faster.
     """
 
+    def unread(self, person: str, *, consistent: bool) -> Unread:
+        """What is stored of a person's profile and where the id stands on every loop, by one read.
+
+        Who is merely looked at again is not read consistently, which costs half: what is decided is written on the
+        condition that nothing changed since.
+        """
+        version, stored, is_due, positions = 0, None, False, {}
+        query = {
+            "TableName": self._table,
+            "ConsistentRead": consistent,
+            "KeyConditionExpression": "#pk = :pk AND #sk BETWEEN :first AND :last",
+            "ExpressionAttributeNames": {"#pk": schema.PK, "#sk": schema.SK},
+            "ExpressionAttributeValues": {
+                ":pk": {"S": f"P#{person}"}, ":first": {"S": POSITION}, ":last": {"S": "PROFILE"},
+            },
+        }
+        for item in self._pages(query):
+            name = item[schema.SK]["S"]
+            if name == "PROFILE":
+                version, is_due = int(item["version"]["N"]), schema.DUE in item
+                stored = None if "moved_to" in item else stored_of(item)
+            elif name.startswith(POSITION):
+                positions[name.removeprefix(POSITION)] = item
+        return Unread(person, version, stored, is_due, positions)
+
     def position(self, person: str, loop: str) -> Position:
         """Where an id stands on a loop by itself; its former ids may stand elsewhere (see loops/flow.py)."""
-        item = self._get(f"P#{person}", f"POS#{loop}")
-        if item is None:
-            return Position(person, loop)
-        return Position(
-            person,
-            loop,
-            item["stage"]["S"],
-            int(item["version"]["N"]),
-            item["unit"]["S"],
-            standing_from(item["standing"]["S"]),
-            item["since"]["S"],
-            *_of_others(item),
-        )
+        return _position(person, loop, self._get(f"P#{person}", POSITION + loop))
 
     def write_decision(
         self, decision: Decision, loop: Loop, anchor: str, run: str, now: datetime, seen: int | None = None
@@ -60,7 +96,7 @@ class Decisions(Table):
             "run": {"S": run},
         }
         position: dict[str, Any] = {
-            **key(f"P#{after.person}", f"POS#{loop.loop}"),
+            **key(f"P#{after.person}", POSITION + loop.loop),
             "stage": {"S": after.stage},
             "version": {"N": str(after.version)},
             "unit": {"S": after.unit},
@@ -170,6 +206,21 @@ def _of_others(item: Item) -> tuple[tuple[str, ...], tuple[str, str, str]]:
         return (), ("", "", "")
     stage, unit, since = (text["S"] for text in item["own"]["L"])
     return tuple(text["S"] for text in item["took_over"]["L"]), (stage, unit, since)
+
+
+def _position(person: str, loop: str, item: Item | None) -> Position:
+    if item is None:
+        return Position(person, loop)
+    return Position(
+        person,
+        loop,
+        item["stage"]["S"],
+        int(item["version"]["N"]),
+        item["unit"]["S"],
+        standing_from(item["standing"]["S"]),
+        item["since"]["S"],
+        *_of_others(item),
+    )
 
 
 def _verdict_facts(verdict: Verdict) -> dict[str, Any]:

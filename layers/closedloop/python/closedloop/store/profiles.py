@@ -33,7 +33,8 @@ class StoredProfile:
     moved_to: str = ""
 
 
-def _stored(item: Mapping[str, Any]) -> Stored:
+def stored_of(item: Mapping[str, Any]) -> Stored:
+    """What is stored of a profile, not yet read."""
     return Stored(item[schema.BODY]["S"], binary(item[schema.MORE]) if schema.MORE in item else b"")
 
 
@@ -53,13 +54,6 @@ class Profiles(Accounts):
     Errors: ProfileMoved when somebody was faster.
     """
 
-    def unread_profile(self, person: str) -> tuple[int, Stored | None]:
-        """A profile's version and what is stored of it; None where none was written or the id moved."""
-        item = self._get(f"P#{person}", "PROFILE")
-        if item is None:
-            return 0, None
-        return int(item["version"]["N"]), None if "moved_to" in item else _stored(item)
-
     def profile(self, person: str) -> StoredProfile:
         item = self._get(f"P#{person}", "PROFILE")
         if item is None:
@@ -68,7 +62,7 @@ class Profiles(Accounts):
         if "moved_to" in item:
             return StoredProfile(version, None, item["moved_to"]["S"])
         try:
-            return StoredProfile(version, profile_from(_stored(item)))
+            return StoredProfile(version, profile_from(stored_of(item)))
         except BadShape:
             return StoredProfile(version, None)
 
