@@ -364,6 +364,36 @@ def test_who_became_one_with_somebody_further_on_has_one_path_and_the_report_rec
         a_move("t5", "ada", "problem", "proposal", gate="asks", at=DAY + 3 * hour),
     ]))
     assert (facts.broken_paths, facts.paths, facts.persons_in_loop) == (0, 2, 1)
+    # They stand once, where the id that goes on does; the other's stay ends where that one goes on from it.
+    assert [(one.stage, one.entered, one.left, one.now) for one in facts.stages] == [
+        ("problem", 2, 2, 0), ("proposal", 1, 0, 1), ("research", 2, 2, 0)
+    ]
+    assert {(stay.stage, stay.end, stay.hours) for stay in facts.stays} == {
+        ("research", "moved", 1), ("problem", "joined", 1), ("problem", "moved", 1), ("proposal", "still", 1437)
+    }
+
+
+def test_who_became_one_and_was_not_decided_about_since_counts_once_too(tmp_path: Path) -> None:
+    both = an_event("e0", "x", ids=["email:ada", "user:u1"])
+    number, hour = {"person": person_id("user:u1"), "anchor": "user:u1"}, timedelta(hours=1)
+    before = [
+        a_move("t1", "u1", "", "research", **number),
+        a_move("t2", "u1", "research", "problem", gate="interested", at=DAY + hour, **number),
+    ]
+    for moves, stands in ((before, "problem"), ([*before, a_move("t3", "ada", "", "research")], "research")):
+        facts = ask(write(tmp_path / stands, [both], moves))
+        assert [one.stage for one in facts.stages if one.now] == [stands]
+        assert (sum(one.now for one in facts.stages), facts.persons_in_loop, facts.broken_paths) == (1, 1, 0)
+
+
+def test_a_gate_judges_who_became_one_once(tmp_path: Path) -> None:
+    both = an_event("e0", "x", ids=["email:ada", "user:u1"])
+    facts = ask(write(tmp_path, [both], [
+        a_verdict("v1", "ada", "interested", "hold", hold_kind="wrong target"),
+        a_verdict("v2", "u1", "interested", "advance", person=person_id("user:u1"), anchor="user:u1"),
+        a_move("t1", "u1", "research", "problem", gate="interested", person=person_id("user:u1"), anchor="user:u1"),
+    ]))
+    assert [(one.gate, one.outcome, one.people) for one in facts.verdicts] == [("interested", "advance", 1)]
 
 
 def test_a_person_merged_from_both_arms_is_counted_apart(tmp_path: Path) -> None:

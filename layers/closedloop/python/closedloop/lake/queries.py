@@ -158,7 +158,6 @@ def _gathered(
         in lake.ask("acts_to_judge")
     ).items()])
     lake.keep("events", "judged_events")
-    lake.keep("decisions", "distinct_decisions")
     told = [
         Identification(id_, site, visitor, tuple(ids.split(" ")), deal, _utc(at), EvidenceKind(kind), of_refund)
         for id_, site, visitor, ids, deal, at, kind, of_refund in lake.ask("identifications")
@@ -168,6 +167,7 @@ def _gathered(
         lake.fill(table, [
             (h.node, _naive(h.since), _naive(h.until), h.person) for h in held if h.shared is shared
         ])
+    lake.keep("decisions", "distinct_decisions")
     lake.keep("acts", "acts")
 
     deals = tuple(fold_deals(

@@ -101,11 +101,12 @@ def balance(
     """How many people stood at each stage of a loop at a moment of the past.
 
     Shapes: `decisions` in any order; `present` tells which id a former id has now, so that two who became one count
-    once, where the later of their moves brought them.
+    once: where the present id stands, else where the last move of a former one led.
     """
-    end, last = iso(until), dict[str, tuple[str, str, str]]()
+    end, last = iso(until), dict[str, tuple[bool, str, str, str]]()
     for row in decisions:
         if row["kind"] == "transition" and row["loop"] == loop and row["at"] <= end:
             person = present(row["person"])
-            last[person] = max(last.get(person, ("", "", "")), (row["at"], row["id"], row["to_stage"]))
-    return Counter(stage for _, _, stage in last.values())
+            told = (person == row["person"], row["at"], row["id"], row["to_stage"])
+            last[person] = max(last.get(person, told), told)
+    return Counter(stage for *_, stage in last.values())

@@ -164,7 +164,8 @@ class FunnelRow:
 class StageStay:
     """People who were at one stage equally long.
 
-    Shapes: `end` is moved (on along the path), lost (beside it) or still (there).
+    Shapes: `end` is moved (on along the path), lost (beside it), still (there), or joined (found to be one
+    with somebody, who goes on for both).
     """
 
     stage: str

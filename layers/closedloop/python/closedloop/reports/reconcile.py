@@ -56,12 +56,13 @@ def _checks(report: Report, facts: Facts, credits: Credits) -> Iterator[Check]:
     entries = {stage.stage: stage for stage in report.stages}
     for pace in report.velocity:
         entered, now = (entries[pace.stage].entered, entries[pace.stage].now)
-        yield _check(f"stays_are_entries:{pace.stage}", pace.moved + pace.lost + pace.still, "=", entered)
+        stays = pace.moved + pace.lost + pace.still + pace.joined
+        yield _check(f"stays_are_entries:{pace.stage}", stays, "=", entered)
         yield _check(f"still_is_now:{pace.stage}", pace.still, "=", now)
     yield _check("paths_whole", facts.broken_paths, "=", 0)
     for stage in report.stages:
         yield _check(f"stage_balance:{stage.stage}", stage.entered - stage.left, "=", stage.now)
-    yield _check("everybody_stands_somewhere", sum(stage.now for stage in report.stages), "=", facts.paths)
+    yield _check("everybody_stands_somewhere", sum(stage.now for stage in report.stages), "=", people.persons_in_loop)
     yield _check("paths_cover_persons", facts.paths, "≥", people.persons_in_loop)
     yield _check("advances_moved", facts.advances_without_move, "=", 0)
     for gate in report.gates:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +15,7 @@ from closedloop.reports.statistics import Interval, share
 from closedloop.reports.survival import Wait
 from closedloop.reports.window import Window, own_currency
 
-MOVED, LOST, STILL = "moved", "lost", "still"
+MOVED, LOST, STILL, JOINED = "moved", "lost", "still", "joined"
 HOURS_A_DAY = 24
 MONTH = 30.0
 # What a curve shows at most, so that a page stays small.
@@ -29,7 +30,8 @@ class StageVelocity:
 
     Units: days; `median_days` is by Kaplan-Meier with Greenwood's error, those who left the path counting as waiting
     until then; the shares after 30 days are by Aalen-Johansen and sum to 1, None while nobody could stay so long.
-    Shapes: `moved` went on to a stage of the path, `lost` left it; `curve` are days and the share that had moved on, as
+    Shapes: `moved` went on to a stage of the path, `lost` left it, `joined` were found to be one with somebody who goes
+    on for both, and count as waiting until then; `curve` are days and the share that had moved on, as
     long as five people were waiting.
     """
 
@@ -38,6 +40,7 @@ class StageVelocity:
     moved: int
     lost: int
     still: int
+    joined: int
     median_days: float | None
     median_low_days: float | None
     median_high_days: float | None
@@ -68,14 +71,16 @@ class PipelineVelocity:
 def stage_velocity(loop: Loop, stays: Iterable[StageStay]) -> tuple[StageVelocity, ...]:
     """How fast each stage of the path is left; the last one leads nowhere and is left out."""
     of_stage: dict[str, list[Wait]] = {stage: [] for stage in loop.stages[:-1]}
+    joined: Counter[str] = Counter()
     for stay in stays:
         if stay.stage in of_stage:
-            end = "" if stay.end == STILL else stay.end
+            end = "" if stay.end in (STILL, JOINED) else stay.end
             of_stage[stay.stage].append(Wait(stay.hours / HOURS_A_DAY, end, stay.people))
-    return tuple(_velocity(stage, waits) for stage, waits in of_stage.items())
+            joined[stay.stage] += stay.people if stay.end == JOINED else 0
+    return tuple(_velocity(stage, waits, joined[stage]) for stage, waits in of_stage.items())
 
 
-def _velocity(stage: str, waits: list[Wait]) -> StageVelocity:
+def _velocity(stage: str, waits: list[Wait], joined: int) -> StageVelocity:
     def people(end: str) -> int:
         return sum(wait.people for wait in waits if wait.end == end)
 
@@ -89,7 +94,8 @@ def _velocity(stage: str, waits: list[Wait]) -> StageVelocity:
     step = max(1, -(-len(curve) // MOST_POINTS))
     return StageVelocity(
         stage=stage, entered=sum(wait.people for wait in waits), moved=people(MOVED), lost=people(LOST),
-        still=people(""), median_days=_days(survival.median(moving)), median_low_days=_days(low),
+        still=people("") - joined, joined=joined,
+        median_days=_days(survival.median(moving)), median_low_days=_days(low),
         median_high_days=_days(high), moved_30=survival.at(gone[MOVED], MONTH, 0.0).share if known else None,
         lost_30=survival.at(gone[LOST], MONTH, 0.0).share if known else None,
         still_30=still.share if known else None, still_30_interval=still.interval if known else None,

@@ -161,8 +161,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "people_per_stage": ("People per stage, now", "現在の段階別人数"),
     "stage_flow": ("Stage flow", "段階の流れ"),
     "stage_flow_lead": (
-        "How many people entered each stage, left it, and stand there now. In less out is the balance.",
-        "各段階に入った人、出た人、現在いる人の数です。入 − 出 = 現在。",
+        "How many people entered each stage, left it, and stand there now. In less out is the balance. Somebody "
+        "known twice who is found to be one person leaves where the one stood and stands once, where the other does.",
+        "各段階に入った人、出た人、現在いる人の数です。入 − 出 = 現在。"
+        "同一人物と判明した人は一方の段階から出たものとし、もう一方の段階に一人として数えます。",
     ),
     "stage": ("Stage", "段階"),
     "entered": ("Entered", "入った人"),
@@ -385,7 +387,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "check:campaigns_brought_all_new": ("Campaigns brought all new persons", "施策別の獲得の合計 = 新規個人"),
     "check:paths_whole": ("Paths through the stages that are broken", "途切れた段階の経路"),
     "check:stage_balance": ("In less out is the balance", "入 − 出 = 現在"),
-    "check:everybody_stands_somewhere": ("Everybody stands at one stage", "現在人数の合計 = 経路の数"),
+    "check:everybody_stands_somewhere": ("Everybody stands at one stage", "現在人数の合計 = ループ内の個人"),
     "check:paths_cover_persons": ("Paths cover the persons in the loop", "経路 ≥ ループ内の個人"),
     "check:advances_moved": ("Advances without a transition", "移動のない通過"),
     "check:verdicts_sum": ("Advance, hold and exclude make all verdicts", "通過 + 保留 + 対象外 = 判定"),
@@ -406,20 +408,21 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "check:met_covers_known": ("People met cover those known before", "接触した人 ≥ うち既知"),
     "check:addresses_sum": ("Each address stands in one row", "宛先の内訳の合計 = 全宛先"),
     "check:stays_are_entries": (
-        "Moved on, left and still there make the entries",
-        "進んだ + 離れた + 滞在中 = 入った人",
+        "Moved on, left, still there and found to be one with another make the entries",
+        "進んだ + 離れた + 滞在中 + 同一人物と判明 = 入った人",
     ),
     "check:still_is_now": ("Those still there are those there now", "滞在中 = 現在"),
     "velocity": ("Velocity", "速度"),
     "velocity_lead": (
         "How long people stay at a stage before they move on. Median: half have moved on within so many days, by "
-        "Kaplan–Meier; whoever is still there counts as waiting, whoever left the path as waiting until then, and the "
-        "95% interval rests on Greenwood's error. After 30 days: the shares that had moved on along the path, had left "
+        "Kaplan–Meier; whoever is still there counts as waiting, whoever left the path, or was found to be one "
+        "with somebody who goes on for both, as waiting until then, and the 95% interval rests on "
+        "Greenwood's error. After 30 days: the shares that had moved on along the path, had left "
         "it (lost, taken out or recycled) or were still there, by Aalen–Johansen; they sum to 100%. The mean of those "
         "who finished is never shown: it forgets those who are still on the way. A dash: fewer than half have "
         "moved on, or nobody could stay 30 days yet. The chart ends where fewer than 5 people wait.",
         "各段階に入ってから次へ進むまでの日数です。中央値はカプラン・マイヤー法で半数が進んだ日数を示し、"
-        "滞在中の人は待機中、経路を離れた人はその時点まで待機として扱います。95%区間はGreenwoodの誤差によります。"
+        "滞在中の人は待機中、経路を離れた人や同一人物と判明した人はその時点まで待機として扱います。95%区間はGreenwoodの誤差によります。"
         "30日後は、先へ進んだ人、経路を離れた人(失注・対象外・再育成)、滞在中の人の割合(Aalen–Johansen法)で、"
         "合計は100%です。完了者だけの平均は途中の人を無視するため表示しません。「—」は進んだ人が半数未満、または"
         "30日滞在できる人がまだいないことを示します。図は待機中が5人未満になる時点で終わります。",

@@ -5,9 +5,8 @@ WITH told AS (
   SELECT CASE WHEN d.kind = 'transition' THEN 'universal'
               WHEN d.arm IN ('let through', 'refused') THEN 'reverse' ELSE 'holdout' END AS kind,
          CASE WHEN d.kind = 'transition' THEN '' ELSE d.gate END AS gate,
-         coalesce(m.person, d.person) AS person, d.arm, d.decided_at
+         d.person, d.arm, d.decided_at
   FROM decisions d
-  LEFT JOIN person_map m ON m.node = d.anchor
   WHERE d.arm NOT IN ('', 'kept out') AND (d.kind = 'verdict' OR (d.kind = 'transition' AND d.from_stage = ''))
 ), drawn AS (
   SELECT kind, gate, person, bool_or(arm IN ('treated', 'let through')) AS first,
@@ -20,7 +19,7 @@ WITH told AS (
   LEFT JOIN winners w ON w.person = d.person
   GROUP BY d.kind, d.gate, d.person
 ), eligible AS (
-  SELECT e.kind, e.gate, count(DISTINCT coalesce(m.person, v.person)) AS people
+  SELECT e.kind, e.gate, count(DISTINCT v.person) AS people
   FROM experiments_asked e
   JOIN decisions v ON (
     (e.kind = 'universal' AND v.kind = 'transition' AND v.from_stage = '')
@@ -29,7 +28,6 @@ WITH told AS (
     OR (e.kind = 'reverse' AND v.kind = 'verdict' AND v.gate = e.gate AND v.arm <> 'kept out'
         AND ((v.outcome = 'hold' AND v.hold_kind <> 'holdout') OR v.arm = 'let through'))
   )
-  LEFT JOIN person_map m ON m.node = v.anchor
   GROUP BY e.kind, e.gate
 )
 SELECT e.kind, e.gate, coalesce(max(l.people), 0) AS eligible,

@@ -1,16 +1,14 @@
 -- Day by day: who entered, advanced, was held or excluded at each stage, and the revenue, by where they first came from?
 WITH moved AS (
-  SELECT d.day, coalesce(m.person, t.person) AS person, t.from_stage, t.to_stage
+  SELECT d.day, t.person, t.from_stage, t.to_stage
   FROM decisions t
   JOIN days d ON t.decided_at >= d.starts_at AND t.decided_at < d.ends_at
-  LEFT JOIN person_map m ON m.node = t.anchor
   WHERE t.kind = 'transition'
 ), held AS (
-  SELECT DISTINCT d.day, coalesce(m.person, v.person) AS person, g.from_stage
+  SELECT DISTINCT d.day, v.person, g.from_stage
   FROM decisions v
   JOIN gates_asked g ON g.gate = v.gate
   JOIN days d ON v.decided_at >= d.starts_at AND v.decided_at < d.ends_at
-  LEFT JOIN person_map m ON m.node = v.anchor
   WHERE v.kind = 'verdict' AND v.outcome = 'hold'
 ), facts AS (
   SELECT day, person, to_stage AS stage, 1 AS entered, 0 AS advanced, 0 AS held, 0 AS excluded, 0 AS revenue_minor,

@@ -1,5 +1,4 @@
 -- How many persons are known at all, and how many of them are in the loop?
 SELECT (SELECT count(DISTINCT person) FROM person_map) AS known,
-       (SELECT count(DISTINCT coalesce(m.person, d.person)) FROM decisions d
-        LEFT JOIN person_map m ON m.node = d.anchor WHERE d.kind = 'transition') AS in_loop,
-       (SELECT count(DISTINCT person) FROM decisions WHERE kind = 'transition') AS paths
+       (SELECT count(DISTINCT person) FROM decisions WHERE kind = 'transition') AS in_loop,
+       (SELECT count(DISTINCT path) FROM decisions WHERE kind = 'transition') AS paths

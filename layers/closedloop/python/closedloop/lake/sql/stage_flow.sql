@@ -1,12 +1,13 @@
--- How many entered each stage, left it, and stand there now? Now is found person by person, not by subtraction.
+-- How many entered each stage, left it, and stand there now? Now is found path by path, not by subtraction.
 WITH moves AS (
-  SELECT person, to_stage AS stage, 1 AS entered, 0 AS gone FROM decisions WHERE kind = 'transition'
+  SELECT path, to_stage AS stage, 1 AS entered, 0 AS gone FROM decisions WHERE kind = 'transition'
   UNION ALL
-  SELECT person, from_stage AS stage, 0 AS entered, 1 AS gone FROM decisions WHERE kind = 'transition' AND from_stage <> ''
+  SELECT path, from_stage AS stage, 0 AS entered, 1 AS gone
+  FROM decisions WHERE kind IN ('transition', 'joined') AND from_stage <> ''
 ), at_stage AS (
-  SELECT person, stage, sum(entered) AS entered, sum(gone) AS gone
+  SELECT path, stage, sum(entered) AS entered, sum(gone) AS gone
   FROM moves
-  GROUP BY person, stage
+  GROUP BY path, stage
 )
 SELECT stage, sum(entered) AS entered, sum(gone) AS gone, count(CASE WHEN entered > gone THEN 1 END) AS stand_now
 FROM at_stage

@@ -3,12 +3,12 @@ SELECT
 FROM $decisions AS v
 LEFT JOIN (
   SELECT DISTINCT
-    person,
+    path,
     gate
   FROM $decisions AS decisions
   WHERE
     kind = 'transition'
 ) AS t
-  ON t.person = v.person AND t.gate = v.gate
+  ON t.path = v.path AND t.gate = v.gate
 WHERE
-  v.kind = 'verdict' AND v.outcome = 'advance' AND t.person IS NULL
+  v.kind = 'verdict' AND v.outcome = 'advance' AND t.path IS NULL

@@ -8,12 +8,10 @@ WITH told AS (
       ELSE 'holdout'
     END AS kind,
     CASE WHEN d.kind = 'transition' THEN '' ELSE d.gate END AS gate,
-    COALESCE(m.person, d.person) AS person,
+    d.person,
     d.arm,
     d.decided_at
   FROM $decisions AS d
-  LEFT JOIN $person_map AS m
-    ON m.node = d.anchor
   WHERE
     NOT d.arm IN ('', 'kept out')
     AND (
@@ -51,7 +49,7 @@ WITH told AS (
   SELECT
     e.kind,
     e.gate,
-    COUNT(DISTINCT COALESCE(m.person, v.person)) AS people
+    COUNT(DISTINCT v.person) AS people
   FROM $experiments_asked AS e
   JOIN $decisions AS v
     ON (
@@ -79,8 +77,6 @@ WITH told AS (
         )
       )
     )
-  LEFT JOIN $person_map AS m
-    ON m.node = v.anchor
   GROUP BY
     e.kind,
     e.gate

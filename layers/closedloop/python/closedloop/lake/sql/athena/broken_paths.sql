@@ -1,6 +1,6 @@
 WITH moves AS (
   SELECT
-    person,
+    path,
     to_stage AS stage,
     1 AS step,
     CASE WHEN from_stage = '' THEN 1 ELSE 0 END AS entry
@@ -9,7 +9,7 @@ WITH moves AS (
     kind = 'transition'
   UNION ALL
   SELECT
-    person,
+    path,
     from_stage AS stage,
     -1 AS step,
     0 AS entry
@@ -18,25 +18,25 @@ WITH moves AS (
     kind = 'transition' AND from_stage <> ''
 ), at_stage AS (
   SELECT
-    person,
+    path,
     stage,
     SUM(step) AS net,
     SUM(entry) AS entries
   FROM moves
   GROUP BY
-    person,
+    path,
     stage
-), of_person AS (
+), of_path AS (
   SELECT
-    person,
+    path,
     SUM(entries) AS entries,
     COUNT(CASE WHEN net = 1 THEN 1 END) AS ends,
     COUNT(CASE WHEN NOT net IN (0, 1) THEN 1 END) AS odd
   FROM at_stage
   GROUP BY
-    person
+    path
 )
 SELECT
   COUNT(CASE WHEN entries <> 1 OR ends <> 1 OR odd > 0 THEN 1 END) AS broken,
-  COUNT(*) AS people
-FROM of_person
+  COUNT(*) AS paths
+FROM of_path

@@ -1,28 +1,24 @@
 WITH moved AS (
   SELECT
     d.day,
-    COALESCE(m.person, t.person) AS person,
+    t.person,
     t.from_stage,
     t.to_stage
   FROM $decisions AS t
   JOIN $days AS d
     ON t.decided_at >= d.starts_at AND t.decided_at < d.ends_at
-  LEFT JOIN $person_map AS m
-    ON m.node = t.anchor
   WHERE
     t.kind = 'transition'
 ), held AS (
   SELECT DISTINCT
     d.day,
-    COALESCE(m.person, v.person) AS person,
+    v.person,
     g.from_stage
   FROM $decisions AS v
   JOIN $gates_asked AS g
     ON g.gate = v.gate
   JOIN $days AS d
     ON v.decided_at >= d.starts_at AND v.decided_at < d.ends_at
-  LEFT JOIN $person_map AS m
-    ON m.node = v.anchor
   WHERE
     v.kind = 'verdict' AND v.outcome = 'hold'
 ), facts AS (

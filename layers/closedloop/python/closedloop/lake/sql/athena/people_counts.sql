@@ -6,16 +6,14 @@ SELECT
   ) AS known,
   (
     SELECT
-      COUNT(DISTINCT COALESCE(m.person, d.person))
-    FROM $decisions AS d
-    LEFT JOIN $person_map AS m
-      ON m.node = d.anchor
+      COUNT(DISTINCT person)
+    FROM $decisions AS decisions
     WHERE
-      d.kind = 'transition'
+      kind = 'transition'
   ) AS in_loop,
   (
     SELECT
-      COUNT(DISTINCT person)
+      COUNT(DISTINCT path)
     FROM $decisions AS decisions
     WHERE
       kind = 'transition'

@@ -1,6 +1,6 @@
 WITH moves AS (
   SELECT
-    person,
+    path,
     to_stage AS stage,
     1 AS entered,
     0 AS gone
@@ -9,22 +9,22 @@ WITH moves AS (
     kind = 'transition'
   UNION ALL
   SELECT
-    person,
+    path,
     from_stage AS stage,
     0 AS entered,
     1 AS gone
   FROM $decisions AS decisions
   WHERE
-    kind = 'transition' AND from_stage <> ''
+    kind IN ('transition', 'joined') AND from_stage <> ''
 ), at_stage AS (
   SELECT
-    person,
+    path,
     stage,
     SUM(entered) AS entered,
     SUM(gone) AS gone
   FROM moves
   GROUP BY
-    person,
+    path,
     stage
 )
 SELECT

@@ -1,28 +1,31 @@
 WITH ins AS (
   SELECT
-    person,
+    path,
     to_stage AS stage,
     decided_at,
-    ROW_NUMBER() OVER (PARTITION BY person, to_stage ORDER BY decided_at, id) AS turn
+    ROW_NUMBER() OVER (PARTITION BY path, to_stage ORDER BY decided_at, id) AS turn
   FROM $decisions AS decisions
   WHERE
     kind = 'transition'
 ), outs AS (
   SELECT
-    person,
+    path,
     from_stage AS stage,
     to_stage,
+    kind,
     decided_at,
-    ROW_NUMBER() OVER (PARTITION BY person, from_stage ORDER BY decided_at, id) AS turn
+    ROW_NUMBER() OVER (PARTITION BY path, from_stage ORDER BY decided_at, id) AS turn
   FROM $decisions AS decisions
   WHERE
-    kind = 'transition' AND from_stage <> ''
+    kind IN ('transition', 'joined') AND from_stage <> ''
 ), stays AS (
   SELECT
     i.stage,
     CASE
-      WHEN o.person IS NULL
+      WHEN o.path IS NULL
       THEN 'still'
+      WHEN o.kind = 'joined'
+      THEN 'joined'
       WHEN NOT b.stage IS NULL
       THEN 'lost'
       ELSE 'moved'
@@ -37,7 +40,7 @@ WITH ins AS (
   FROM ins AS i
   CROSS JOIN $asked AS a
   LEFT JOIN outs AS o
-    ON o.person = i.person AND o.stage = i.stage AND o.turn = i.turn
+    ON o.path = i.path AND o.stage = i.stage AND o.turn = i.turn
   LEFT JOIN $beside_the_path AS b
     ON b.stage = o.to_stage
 )
