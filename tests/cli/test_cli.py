@@ -708,7 +708,7 @@ def test_every_command_explains_itself(run: Run) -> None:
     for words in (
         [], ["site"], ["site", "apply"], ["site", "show"], ["site", "snippet"], ["site", "secrets"], ["loop"],
         ["loop", "apply"], ["loop", "check"], ["loop", "diff"], ["loop", "history"], ["loop", "schema"],
-        ["loop", "propose"], ["loop", "show"], ["run"], ["run", "start"], ["run", "show"], ["report"],
+        ["loop", "propose"], ["loop", "show"], ["loop", "try"], ["run"], ["run", "start"], ["run", "show"], ["report"],
         ["report", "build"],
         ["report", "open"], ["report", "diff"], ["report", "schema"], ["import"],
         ["import", "access-log"], ["person"], ["person", "show"], ["replay"], ["explain"], ["explain", "source"],

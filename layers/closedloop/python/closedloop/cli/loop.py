@@ -50,7 +50,7 @@ def apply(
     document = Document(file.read_bytes(), str(file))
     loop = document.read_as(Loop)
     where = named(stage, outputs)
-    state, before = doors.state(), _checked(loop, document)
+    state, before = doors.state(), checked(loop, document)
     change = "new" if before is None else "unchanged" if version_of(before) == version_of(loop) else "changed"
     told = changes(before, loop) if before is not None else ()
     people = list(state.people(doors.sites()[loop.sites[0]].list_name))
@@ -141,7 +141,7 @@ def check(file: File, as_json: AsJson = False, stage: Stage = None, outputs: Out
     loop = document.read_as(Loop)
     try:
         where = named(stage, outputs)
-        _checked(loop, document)
+        checked(loop, document)
         past = _past(loop)
     except NoDeployment:
         if stage or outputs:
@@ -162,7 +162,7 @@ def check(file: File, as_json: AsJson = False, stage: Stage = None, outputs: Out
             _show_feasibility(lane, feasibility(lane, None if past is None else _past(lane)))
 
 
-def _checked(loop: Loop, document: Document) -> Loop | None:
+def checked(loop: Loop, document: Document) -> Loop | None:
     """Hold a loop against its sites, the calendar and what was declared before, which comes back.
 
     Errors: BadDefinition with every problem.

@@ -26,6 +26,7 @@ from closedloop.cli import (
     run,
     site,
     stages,
+    trial,
     world,
 )
 from closedloop.errors import ClosedLoopError, Refused
@@ -41,6 +42,7 @@ app = typer.Typer(
 )
 app.add_typer(site.app, name="site")
 stages.register(loop.app)
+trial.register(loop.app)
 app.add_typer(loop.app, name="loop")
 app.add_typer(run.app, name="run")
 app.add_typer(report.app, name="report")

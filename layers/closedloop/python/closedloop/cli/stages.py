@@ -14,7 +14,7 @@ from closedloop.errors import BadShape, NotFound
 from closedloop.events.identifiers import Hasher
 from closedloop.identity.persons import ids_of, person_id
 from closedloop.loops.definition import BESIDE_THE_PATH, Loop
-from closedloop.loops.moves import balance, by_hand, settled
+from closedloop.loops.moves import balance, moved_by_hand
 from closedloop.runtime import clock, doors
 
 Name = Annotated[str, typer.Argument(help="The loop.")]
@@ -45,16 +45,14 @@ def move(
         raise NotFound("nobody is known by this address")
     profile = stored.profile
     positions = [state.position(person, plan.loop) for person in ids_of(profile.nodes)]
-    before = [*settled(positions, plan, now)]
-    position = before[-1].after if before else positions[0]
-    decision = by_hand(plan, position, to, reason, now)
+    decisions = moved_by_hand(plan, positions, to, reason, now)
     if not dry_run:
-        for one in (*before, decision):
-            state.write_decision(one, plan, profile.anchor, doors.run_name("hand", now), now, stored.version)
+        for decision in decisions:
+            state.write_decision(decision, plan, profile.anchor, doors.run_name("hand", now), now, stored.version)
         state.mark_due(profile.person, now)
     content = {
-        "person": profile.person, "loop": plan.loop, "from": position.stage, "to": to, "reason": decision.reason,
-        "written": not dry_run,
+        "person": profile.person, "loop": plan.loop, "from": decisions[-1].before.stage, "to": to,
+        "reason": decisions[-1].reason, "written": not dry_run,
     }
     console.as_json(content) if as_json else console.facts("move", content)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from closedloop.lake import layout
@@ -56,6 +57,16 @@ class RunFiles:
         """What each shard of a run came to."""
         shards = self._files.get_json(layout.shards(run))
         return [dict(self._files.get_json(layout.outcome(run, int(shard["shard"])))) for shard in shards]
+
+    def decided(self, since: datetime) -> list[tuple[str, int]]:
+        """The shards that were decided since a moment, by run and number."""
+        keys = self._files.keys_since(layout.RUNS, since)
+        found = (key.removeprefix(layout.RUNS).rpartition("/outcome-") for key in keys)
+        return [(run, int(name.removesuffix(".json"))) for run, _, name in found if run]
+
+    def looked_at(self, run: str, shard: int) -> tuple[str, list[str]]:
+        """When the people of a shard were decided about, an ISO time, and who they are."""
+        return str(self._files.get_json(layout.outcome(run, shard))["at"]), self.people(run, shard)
 
     def performed(self, run: str) -> list[dict[str, Any]]:
         shards = self._files.get_json(layout.shards(run))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache, partial
@@ -13,9 +13,10 @@ from zoneinfo import ZoneInfo
 from closedloop.errors import BadShape, StageMoved, TryAgain
 from closedloop.events.confirmations import OPEN_FOR
 from closedloop.events.event import UNCONFIRMED
+from closedloop.events.times import iso, parse
 from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import Links, compose
-from closedloop.loops.decide import decide
+from closedloop.loops.decide import Decision, Position, decide
 from closedloop.loops.definition import EXCLUDED, MAIL, Campaign, Loop
 from closedloop.loops.moves import settled
 from closedloop.loops.once import Mailer, is_lost, send_once
@@ -76,8 +77,12 @@ def select(
 def decide_shard(
     run: str, shard: int, state: State, files: RunFiles, loops: Sequence[Loop], sites: Mapping[str, Site], now: datetime
 ) -> dict[str, Any]:
-    """Decide about everybody of one shard, each on all the loops they are in."""
+    """Decide about everybody of one shard, each on all the loops they are in.
+
+    When that was is kept to the millisecond with the outcome and with each verdict, so that it can be decided again.
+    """
     counts: Counter[str] = Counter()
+    now = parse(iso(now))
     lanes = [lane for loop in loops for lane in loop.lanes]
     ready = {lane.loop: Ready(lane, now) for lane in lanes}
 
@@ -96,7 +101,10 @@ def decide_shard(
         counts[found] += 1
         if person in due or found != "unchanged":
             act_on.append(person)
-    outcome = {"outcome": "decided", "run": run, "shard": shard, "counts": {name: counts[name] for name in OUTCOMES}}
+    outcome = {
+        "outcome": "decided", "run": run, "shard": shard, "at": iso(now),
+        "counts": {name: counts[name] for name in OUTCOMES},
+    }
     files.put_outcome(run, shard, {**outcome, "act_on": act_on})
     return outcome
 
@@ -130,26 +138,37 @@ def _walk(
         unread.position(loop.loop) if one == unread.person else state.position(one, loop.loop)
         for one in ids_of(known.nodes)
     ]
-    position, outcome = positions[0], "unchanged"
-    for decision in settled(positions, loop, now):
+    outcome = "unchanged"
+    for decision in steps(loop, ready, known, positions, now):
         state.write_decision(decision, loop, known.anchor, run, now, unread.version)
-        if decision.after.stage != position.stage:
-            outcome = "moved"
+        by_gate = bool(decision.verdicts)
+        if decision.after.stage != decision.before.stage:
+            outcome = "excluded" if by_gate and decision.after.stage == EXCLUDED else "moved"
+        elif by_gate and outcome == "unchanged":
+            outcome = "held"
+    return outcome
+
+
+def steps(
+    loop: Loop, ready: Ready, known: Excerpt, positions: Sequence[Position], now: datetime
+) -> Iterator[Decision]:
+    """Every step that is open to a person on one loop, one after the other.
+
+    Shapes: a position for each id that the person has or had, the present one first.
+    """
+    position = positions[0]
+    for decision in settled(positions, loop, now):
+        yield decision
         position = decision.after
     # Gates lead forward only: one step into the loop, one for each stage, one out of it or to a stop.
     for _ in range(len(loop.stages) + 2):
         known.around.since = position.since
         gates = ready.news(known, position)
         if gates is None:
-            return outcome
+            return
         decision = decide(loop, known, position, now, gates)
-        state.write_decision(decision, loop, known.anchor, run, now, unread.version)
-        if decision.after.stage != position.stage:
-            outcome = "excluded" if decision.after.stage == EXCLUDED else "moved"
-        elif outcome == "unchanged":
-            outcome = "held"
+        yield decision
         position = decision.after
-    return outcome
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,6 +95,17 @@ def by_hand(loop: Loop, position: Position, stage: str, reason: str, now: dateti
     return Decision(position, after, (), (), f"{BY_HAND}: {said}")
 
 
+def moved_by_hand(
+    loop: Loop, positions: Sequence[Position], stage: str, reason: str, now: datetime
+) -> tuple[Decision, ...]:
+    """The moves that bring somebody to a stage by hand who may have stood under several ids; the last is that by hand.
+
+    Errors: BadShape, as `by_hand`.
+    """
+    before = (*settled(positions, loop, now),)
+    return (*before, by_hand(loop, before[-1].after if before else positions[0], stage, reason, now))
+
+
 def balance(
     decisions: Iterable[Mapping[str, Any]], loop: str, until: datetime, present: Callable[[str], str]
 ) -> Counter[str]:
