@@ -19,6 +19,7 @@ from closedloop.loops.flow import decide_shard, select
 from closedloop.loops.gates import Outcome
 from closedloop.loops.moves import moved_by_hand
 from closedloop.loops.trial import Known, Look, Tried, try_plan
+from closedloop.profiles.check import check
 from closedloop.profiles.flow import project
 from closedloop.store.calls import Dynamo
 from closedloop.store.ledger import Ledger, subject_of
@@ -67,6 +68,10 @@ class There:
         self.ledger.append(packets)
         arrived = [(str(number), packet, packet.events) for number, packet in enumerate(packets)]
         assert project(arrived, self.state, self.ledger, SITES, lambda: packets[-1].received_at).again == set()
+
+    def is_folded(self) -> None:
+        """Nobody's profile is behind the facts, when no run is to see it behind."""
+        assert check(self.ledger.every_packet(), lambda person: self.state.profile(person).profile, SITES).stale == ()
 
     def run(self, at: datetime, lists: tuple[str, ...] = ()) -> None:
         """Everybody who is due, or everybody on the lists; between two milliseconds, as clocks are."""
@@ -125,6 +130,7 @@ def lived(there: There) -> Callable[[int], tuple[There, datetime]]:
                 changed = at + timedelta(minutes=1)
                 strict = [{**GATES[0], "when": {"visited": {"path": "/pumps", "times": 2}}}, *GATES[1:]]
                 there.apply(a_loop(gates=strict, universal_holdout=0.1), changed)
+            there.is_folded()
             there.run(at + timedelta(minutes=2))
         somebody = rng.choice(sorted(
             person for person in there.state.people(SITE) if there.state.position(person, "autumn").stage == "research"

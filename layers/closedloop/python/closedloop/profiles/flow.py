@@ -157,8 +157,10 @@ def project(
                 result.changed.add(folded.profile.person)
             if hot & folded.nodes:
                 result.hot.add(folded.profile.person)
-        # Whoever was one with this person, or shares a name with them, may be another now.
-        for other in sorted(folded.parted | (folded.beside if naming & folded.nodes else frozenset())):
+        # Whoever was one with this person, or shares a name with them, may be another now; what a name did that is
+        # shared and nobody's own is one of theirs.
+        theirs = folded.beside if folded.profile is None or naming & folded.nodes else frozenset()
+        for other in sorted(folded.parted | theirs):
             if other not in done:
                 touched.setdefault(other, set()).update(touched[node])
                 waiting.append(other)
