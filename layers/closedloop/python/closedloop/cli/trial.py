@@ -18,7 +18,7 @@ from closedloop.errors import BadShape, NotFound
 from closedloop.events.times import iso
 from closedloop.loops.definition import Loop
 from closedloop.loops.gates import Outcome
-from closedloop.loops.trial import Known, Look, Moved, Tried, try_plan
+from closedloop.loops.trial import Known, Look, Moved, Tried, joined, try_plan
 from closedloop.reports.words import Language, Words
 from closedloop.runtime import clock, doors
 from closedloop.sites.definition import version_of
@@ -92,10 +92,14 @@ def _tried(plan: Loop, begin: datetime) -> Tried:
                 tell("the runs", number + 1, len(shards))
         if not looks:
             raise NotFound("no run has looked at anybody since then, so there is nothing to try a plan on")
-        return try_plan(
-            plan, history, packets, looks, rows, sites, subject_of, begin,
-            lambda done, of: tell("deciding anew", done, of),
-        )
+
+        def tried(lane: Loop) -> Tried:
+            return try_plan(
+                lane, state.loop_history(lane.loop), packets, looks, rows, sites, subject_of, begin,
+                lambda done, of: tell(f"deciding anew on {lane.loop}", done, of),
+            )
+
+        return joined([tried(lane) for lane in plan.lanes])
 
 
 def _show(content: Mapping[str, object], tried: Tried) -> None:

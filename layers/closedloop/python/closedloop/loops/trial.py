@@ -357,6 +357,15 @@ def try_plan(
     )
 
 
+def joined(tracks: Sequence[Tried]) -> Tried:
+    """What the trials of a loop's tracks came to, as one; people are those of the track that most were looked at on."""
+    return Tried(
+        sum(one.looks for one in tracks), max(one.people for one in tracks),
+        tuple(gate for one in tracks for gate in one.gates), tuple(who for one in tracks for who in one.differ),
+        sum(one.given for one in tracks), sum(one.again for one in tracks), sum(one.unexplained for one in tracks),
+    )
+
+
 def _facts_of(
     packets: Iterable[Packet], subject_of: Callable[[str], str]
 ) -> tuple[dict[str, _Facts], dict[str, str]]:
