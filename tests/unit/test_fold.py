@@ -411,3 +411,14 @@ def test_the_newest_trait_counts_and_fit_follows_it() -> None:
 def test_acts_are_kept_by_name() -> None:
     downloaded = an_event("t1", type="track", name="Catalogue Downloaded")
     assert folded(downloaded).did == {"Catalogue Downloaded": Seen(1, ("2026-11-24T06:00:00.000Z",))}
+
+
+def test_clicks_in_mails_are_kept_by_campaign_and_a_scanner_clicked_none() -> None:
+    def a_click(id: str, **more: Any) -> Event:
+        return an_event(id, type="track", name="Email Link Clicked", ids=(JANE,), door=Door.LINK, **more)
+
+    clicked = a_click("c1", properties={"campaign": "case-mail", "loop": "autumn"})
+    nameless = a_click("c2", properties={"loop": "autumn"})
+    scanned = a_click("c3", properties={"campaign": "offer", "hidden": True})
+    assert folded(clicked, nameless, scanned).clicked == {"case-mail": Seen(1, ("2026-11-24T06:00:00.000Z",))}
+    assert "clicked" not in folded(nameless).as_text()

@@ -30,14 +30,15 @@ def a_profile(
     *, interest: Mapping[str, float] | None = None, engagement: float = 0, fit: int = 0,
     visited: Mapping[str, Sequence[str]] | None = None, did: Mapping[str, Sequence[str]] | None = None,
     deals: Sequence[str] = (), attributes: Mapping[str, Any] | None = None, consent: Mapping[str, str] | None = None,
-    owned: Sequence[Sequence[Any]] = (),
+    owned: Sequence[Sequence[Any]] = (), clicked: Mapping[str, Sequence[str]] | None = None,
 ) -> Profile:
     """A person as of now: points as they are worth now, moments as days."""
     return Profile(
         person="p-ada", group="demo", nodes=("email:ada",), first_at="2026-09-01T00:00:00.000Z", last_at=iso(NOW),
         events=9, interest={topic: weight(points, NOW) for topic, points in (interest or {}).items()},
         engagement=weight(engagement, NOW), fit=fit, attributes=attributes or {}, visited=seen(visited or {}),
-        did=seen(did or {}), consent=consent or {}, owned=tuple(Thing(*one) for one in owned),
+        did=seen(did or {}), clicked=seen(clicked or {}), consent=consent or {},
+        owned=tuple(Thing(*one) for one in owned),
         deals={f"d{place}": DealState(state, 1000, "JPY", iso(NOW)) for place, state in enumerate(deals)},
     )
 
@@ -163,6 +164,8 @@ SINGLE = st.one_of(
               st.sampled_from(["/", "/products", "/careers"]), st.integers(1, 5), st.none() | st.integers(1, 60)),
     st.builds(lambda event, times, days: {"did": {"event": event, "times": times, "within_days": days}},
               st.sampled_from(["Demo Asked", "Login"]), st.integers(1, 5), st.none() | st.integers(1, 60)),
+    st.builds(lambda campaign, times, days: {"clicked": {"campaign": campaign, "times": times, "within_days": days}},
+              st.sampled_from(["case-mail", "offer"]), st.integers(1, 5), st.none() | st.integers(1, 60)),
     st.sampled_from(["opened", "won", "lost"]).map(lambda state: {"deal": state}),
     st.builds(lambda words: {"attribute": {"industry": words}},
               st.lists(st.sampled_from(["water", "student", "NO"]), min_size=1)),
@@ -177,6 +180,7 @@ PROFILES = st.builds(
     fit=st.integers(0, 100),
     visited=st.dictionaries(st.sampled_from(["/", "/products/a", "/careers"]), st.lists(DAYS, min_size=1, max_size=4)),
     did=st.dictionaries(st.sampled_from(["Demo Asked", "Login"]), st.lists(DAYS, min_size=1, max_size=4)),
+    clicked=st.dictionaries(st.just("case-mail"), st.lists(DAYS, min_size=1, max_size=4)),
     deals=st.lists(st.sampled_from(["opened", "won", "lost"]), max_size=2),
     attributes=st.dictionaries(st.just("industry"), st.text(max_size=5) | st.sampled_from(["water", "No"])
                                | st.integers(-10**400, 10**400) | st.booleans() | st.floats()),

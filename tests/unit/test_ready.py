@@ -46,7 +46,7 @@ SINGLE = st.one_of(
     st.sampled_from([
         {"consent": "marketing"}, {"kind": ["customer"]}, {"kind": ["studying", "looking"]}, {"role": ["buyer"]},
         {"owns": {"product": "pump"}}, {"owns": {"product": "pump", "replaced_soon": 0.1}},
-        {"in_stage": {"at_least_days": 2}},
+        {"in_stage": {"at_least_days": 2}}, {"clicked": {"campaign": "guide"}},
     ]),
 )
 SITES = (Site.model_validate({
@@ -114,7 +114,8 @@ PROFILES = st.builds(
     visited=st.dictionaries(st.sampled_from(PATHS), SEEN), did=st.dictionaries(st.sampled_from(EVENTS), SEEN),
     deals=st.dictionaries(st.sampled_from(["d1", "d2"]), DEALS),
     first_source=st.dictionaries(st.just("channel"), st.text(st.characters(codec="utf-8"), max_size=3)),
-    active_days=st.integers(0, 3), suppressed=st.sampled_from(["", "bounced"]),
+    active_days=st.integers(0, 3), clicked=st.dictionaries(st.sampled_from(["guide", "offer"]), SEEN),
+    suppressed=st.sampled_from(["", "bounced"]),
     consent=st.dictionaries(st.just("marketing"), st.sampled_from(["denied", "granted"])),
     owned=st.lists(st.builds(
         Thing, st.sampled_from(["P1", "V1"]), st.sampled_from(["2015-01-01T00:00:00.000Z", iso(NOW)]),

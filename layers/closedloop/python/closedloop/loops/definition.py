@@ -183,6 +183,12 @@ class Did(Often):
         return self
 
 
+class Clicked(Often):
+    """A link in a campaign's mail that somebody followed; an open alone proves nothing."""
+
+    campaign: Name = Field(description="A campaign of this loop that has a mail.")
+
+
 class Owns(Definition):
     """Something that they bought and did not give back, and how old it is."""
 
@@ -217,6 +223,7 @@ class Condition(Definition):
     fit: FitAtLeast | None = Field(default=None, description="They are like the wanted people.")
     visited: Visited | None = Field(default=None, description="They saw pages.")
     did: Did | None = Field(default=None, description="They did something.")
+    clicked: Clicked | None = Field(default=None, description="They followed a link in a campaign's mail.")
     deal: Literal["opened", "won", "lost"] | None = Field(default=None, description="A deal of theirs came so far.")
     attribute: dict[Text, Annotated[tuple[Text, ...], Field(min_length=1)]] | None = Field(
         default=None, description="What is known of them is one of these, such as industry: [water, food].",

@@ -117,6 +117,11 @@ def _single(condition: Condition, profile: Asked, now: datetime) -> Answer:
         times = times_in(seen, since(did.within_days, now)) if seen else 0
         question = _often("did", did.event, did.times, did.within_days)
         return Answer(times >= did.times, question, f"{times} times", HoldKind.ACTION)
+    if (clicked := condition.clicked) is not None:
+        seen = profile.whole().clicked.get(clicked.campaign)
+        times = times_in(seen, since(clicked.within_days, now)) if seen else 0
+        question = _often("clicked in the mail of", clicked.campaign, clicked.times, clicked.within_days)
+        return Answer(times >= clicked.times, question, f"{times} times", HoldKind.ACTION)
     if condition.deal is not None:
         states = profile.deal_states()
         return Answer(

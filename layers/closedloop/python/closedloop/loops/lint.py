@@ -33,7 +33,7 @@ def problems_with(
     Shapes: `sites` and `loops` are all that are known, None where nobody can be asked; `former` are the versions by
     which people were decided about (see changes.py); `applied` says that the file says what stands already.
     """
-    problems = [*kept(former, loop), *_holdouts(loop)]
+    problems = [*kept(former, loop), *_holdouts(loop), *_clicked(loop)]
     if not applied:
         problems += _past(loop, now, began=bool(former))
     if loops is not None and loop.follows is not None and loop.follows not in (known_loops := list(loops)):
@@ -75,6 +75,14 @@ def _holdouts(loop: Loop) -> Iterator[tuple[Place, str]]:
     if loop.universal_holdout and not any(one.kind for _, of in tracks_of(loop) for one in of.campaigns):
         text = "no campaign of this loop is sent to anybody, so there is nothing to keep a share of them out of"
         yield ("universal_holdout",), text
+
+
+def _clicked(loop: Loop) -> Iterator[tuple[Place, str]]:
+    mailed = [campaign.name for _, campaign, _ in _mailed(loop)]
+    for place, condition in conditions(loop):
+        if condition.clicked is not None and (name := condition.clicked.campaign) not in mailed:
+            expected = f"expected a campaign with a mail, {listed(mailed)}" if mailed else "no campaign has a mail"
+            yield (*place, "clicked", "campaign"), f"{expected}, found {name!r}{did_you_mean(name, mailed)}"
 
 
 def _name(place: Place) -> str:

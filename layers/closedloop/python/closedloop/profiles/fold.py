@@ -89,6 +89,10 @@ def fold(events: Iterable[Event], nodes: Iterable[str], sites: Mapping[str, Site
         visited=_newest(
             _seen((path, e) for e in alive if is_page(e) and (path := path_of(e)))
         ),
+        clicked=_newest(_seen(
+            (campaign[:100], e) for e in alive
+            if e.name == names.EMAIL_CLICKED and isinstance(campaign := e.properties.get("campaign"), str) and campaign
+        )),
         did=_newest(_seen((e.name, e) for e in alive if e.type is EventType.TRACK)),
         deals=_deals(facts, sites),
         first_source=next(_arrivals(alive, sites), {}),

@@ -105,9 +105,9 @@ class Profile:
 
     Shapes: `interest` and `engagement` are forward-decay sums, and `ignored` what to take off interest when it is read
     (see interest.py); `prize_at` is when somebody first took a prize who never did anything else; `attributes` never
-    hold contact data; `suppressed` is the reason why this person gets no mail, empty when they may; `site_consent` is
-    where a company of the group heard another word than `consent`; `machine` counts the events that a machine made, by
-    the reason of their grade.
+    hold contact data; `clicked` is by the campaign of the mail; `suppressed` is the reason why this person gets no
+    mail, empty when they may; `site_consent` is where a company of the group heard another word than `consent`;
+    `machine` counts the events that a machine made, by the reason of their grade.
     Units: `fit` from 0 to 100; times are ISO texts in UTC.
     """
 
@@ -135,6 +135,7 @@ class Profile:
     prize_at: str = ""
     owned: tuple[Thing, ...] = ()
     referred: tuple[Referral, ...] = ()
+    clicked: Mapping[str, Seen] = field(default_factory=dict)
 
     @property
     def anchor(self) -> str:
@@ -176,11 +177,15 @@ class Profile:
 
     def _parts(self) -> tuple[str, str]:
         deals = {name: _deal_words(deal) for name, deal in self.deals.items()}
-        did, visited = ({key: _seen_text(seen) for key, seen in part.items()} for part in (self.did, self.visited))
+        did, visited, clicked = (
+            {key: _seen_text(seen) for key, seen in part.items()} for part in (self.did, self.visited, self.clicked)
+        )
         told = [getattr(self, name) for name in _TOLD]
         more = {name: value for name in _MORE if (value := getattr(self, name)) or name in _ALWAYS}
         ignored = [self.ignored] if self.ignored else []
-        return _as_json([*told, deals, did, *ignored]), _as_json(more | ({"visited": visited} if visited else {}))
+        return _as_json([*told, deals, did, *ignored]), _as_json({
+            **more, **({"visited": visited} if visited else {}), **({"clicked": clicked} if clicked else {}),
+        })
 
     @property
     def last(self) -> datetime:
@@ -188,7 +193,8 @@ class Profile:
 
 
 _TOLD = ("person", "group", "nodes", "interest", "engagement", "fit", "attributes")
-_MORE = tuple(each.name for each in fields(Profile) if each.name not in {*_TOLD, "deals", "did", "visited", "ignored"})
+_SEEN = ("did", "visited", "clicked")
+_MORE = tuple(each.name for each in fields(Profile) if each.name not in {*_TOLD, *_SEEN, "deals", "ignored"})
 _ALWAYS = frozenset(
     each.name for each in fields(Profile) if each.default is MISSING and each.default_factory is MISSING
 )
@@ -278,6 +284,7 @@ def profile_from(stored: Stored) -> Profile:
             deals={name: DealState(*words) for name, words in told.deals.items()},
             did={key: _seen(text) for key, text in _did(told.did).items()},
             visited={key: _seen(text) for key, text in more.get("visited", _NOTHING).items()},
+            clicked={key: _seen(text) for key, text in more.get("clicked", _NOTHING).items()},
             # Newer code may know more of a person; what this code does not know it leaves out.
             **{name: _AS.get(name, _itself)(more[name]) for name in _MORE if name in more},
         )
