@@ -37,7 +37,7 @@ CONFIG: Spec = {
 }
 # Weeks are texts, so that no time zone of the process moves them.
 _WEEKS: Spec = {"labelAngle": 0, "labelOverlap": True, "labelExpr": "replace(slice(datum.value, 5), '-', '/')"}
-_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+_NOT_DRAWN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
 _ID = re.compile(r'\bid="([^"]+)"')
 
 
@@ -63,10 +63,11 @@ def draw(chart: str, spec: Spec, label: str) -> str:
 def _drawable(value: Any) -> Any:
     """The same values without the characters that XML has no place for: one of them ends the drawing library's process.
 
+    Nor has its language of expressions a place for the two that end a line of JavaScript.
     Source: XML 1.0, production 2 (Char).
     """
     if isinstance(value, str):
-        return _NO_XML.sub("\ufffd", value)
+        return _NOT_DRAWN.sub("\ufffd", value)
     if isinstance(value, dict):
         return {_drawable(key): _drawable(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
