@@ -17,6 +17,7 @@ from closedloop.cli import (
     explain,
     failed,
     imports,
+    lake,
     loop,
     person,
     rebuild,
@@ -54,6 +55,7 @@ app.add_typer(account.app, name="account")
 app.add_typer(customers.app, name="customers")
 app.add_typer(explain.app, name="explain")
 app.add_typer(failed.app, name="failed")
+app.add_typer(lake.app, name="lake")
 app.add_typer(world.app, name="world")
 app.command()(replay.replay)
 app.command(epilog=rebuild.EXAMPLE)(rebuild.rebuild)
