@@ -13,14 +13,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import attribution, cold_start, decisions, fold, lists, rebuild, size, traffic, updates, warm, wru
+from bench import attribution, cold_start, cost, decisions, fold, lists, rebuild, size, traffic, updates, warm, wru
 from bench.endpoint import Endpoint
 from bench.packages import BUILD
 from bench.protocol import SAMPLES, Figure, Row
 
 QUESTIONS = {
     "cold_start": cold_start.rows, "warm": warm.rows, "wru": wru.rows, "updates": updates.rows,
-    "decisions": decisions.rows, "fold": fold.rows, "rebuild": rebuild.rows,
+    "decisions": decisions.rows, "cost": cost.rows, "fold": fold.rows, "rebuild": rebuild.rows,
     "lists": lists.rows, "attribution": attribution.rows, "size": size.rows,
 }
 

@@ -81,7 +81,7 @@ def _update(client: Any, person: int, packets: Sequence[Packet]) -> tuple[int, i
     return counted.reads, counted.writes, counted.units
 
 
-def _tables(client: Any) -> None:
+def tables(client: Any) -> None:
     texts = (schema.PK, schema.SK, schema.DUE, schema.DUE_AT)
     keys = [{"AttributeName": name, "KeyType": kind} for name, kind in zip(texts, ("HASH", "RANGE") * 2, strict=True)]
     for table in ("events", "state"):
@@ -100,7 +100,7 @@ def rows(samples: int, work: Path, endpoint: Endpoint) -> list[Row]:
         client = boto3.client(
             "dynamodb", region_name="eu-central-1", aws_access_key_id="testing", aws_secret_access_key="testing"
         )
-        _tables(client)
+        tables(client)
         for named, alone, how in (
             (False, False, "by the cookie, one packet"), (False, True, "by the cookie, k packets"),
             (True, True, "named in each, k packets"),
