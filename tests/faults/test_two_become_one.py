@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from msgspec import structs
@@ -18,7 +19,7 @@ from closedloop.loops.actions import Links, WrittenMail
 from closedloop.loops.decide import Position
 from closedloop.loops.flow import MailDoors, decide_shard, perform_shard, select
 from closedloop.loops.moves import furthest
-from closedloop.profiles.flow import project, refold
+from closedloop.profiles.flow import MOST_FORMER, project, refold
 from closedloop.store.calls import Dynamo
 from closedloop.store.ledger import Ledger
 from closedloop.store.state import State
@@ -185,6 +186,40 @@ def test_a_third_id_that_comes_later_leads_on_from_both(there: There) -> None:
     there.decide()
     assert there.moves(now_id) == [("", "problem"), ("problem", "proposal")]
     assert sorted(there.state.people(SITE)) == [now_id]
+
+
+@pytest.mark.parametrize("dies_after", [0, 1, 2])
+def test_somebody_of_more_ids_than_one_write_takes_leaves_none_behind(there: There, dies_after: int) -> None:
+    numbers = [user(f"C-{number:03d}") for number in range(2 * MOST_FORMER + 5)]
+    there.tell(*(a_packet(a_record(f"e{number}", ids=[name])) for number, name in enumerate(numbers)))
+    assert len(list(there.state.people(SITE))) == len(numbers)
+
+    class Dying(State):
+        """Has written so many profiles when the function is killed."""
+
+        left = dies_after
+
+        def put_profile(self, *args: Any, **named: Any) -> None:
+            if not self.left:
+                raise TimeoutError
+            self.left -= 1
+            super().put_profile(*args, **named)
+
+    there.ledger.append([
+        a_packet(a_record(f"j{number}", "identify", ids=[JANE, name], at=minutes(5)))
+        for number, name in enumerate(numbers)
+    ])
+    arrived = [(packet.id, packet, packet.events) for packet in there.ledger.packets(JANE)]
+    with pytest.raises(TimeoutError):
+        project(arrived, Dying(there.state._dynamo, there.state._table, the_pepper), there.ledger, SITES,
+                lambda: minutes(60))
+    assert project(arrived, there.state, there.ledger, SITES, lambda: minutes(60)).again == set()
+    now_id, *former = ids_of([JANE, *numbers])
+    assert {there.state.profile(one).moved_to for one in former} == {now_id}
+    assert list(there.state.people(SITE)) == [now_id]
+    profile = there.state.profile(now_id).profile
+    assert profile is not None
+    assert set(profile.nodes) == {JANE, *numbers}
 
 
 @pytest.mark.parametrize("boundary", range(6))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -236,7 +236,9 @@ def _refold(
 
     # Most people have one strong node and are named after it; whoever is not is read again under the right name.
     person = person_id(node)
-    for _ in range(ROUNDS + 1):
+    rounds = ROUNDS + 1
+    while rounds:
+        rounds -= 1
         stored = state.profile(person)
         held = state.contact(person) if stored.version else {}
         nearby = gather(node, state, known)
@@ -271,18 +273,17 @@ def _refold(
             # Before the profile is stored: an equal profile must mean that this was done.
             for strong in profile.nodes:
                 state.suppress(strong, profile.suppressed, now())
+        at_once = dict([*former.items()][:MOST_FORMER])
+        wait = former.keys() - at_once.keys()
+        # Names whose ids wait for the next write are not the profile's yet, so that who goes on knows what is left.
+        written = replace(profile, nodes=tuple(n for n in profile.nodes if person_id(n) not in wait))
         try:
-            state.put_profile(
-                profile,
-                stored.version,
-                now(),
-                contact if contact != held else None,
-                dict(list(former.items())[:MOST_FORMER]),
-            )
+            state.put_profile(written, stored.version, now(), contact if contact != held else None, at_once)
         except ProfileMoved:
             continue
-        if len(former) <= MOST_FORMER:
+        if not wait:
             return folded(profile, True)
+        rounds += 1
     raise ProfileMoved(node)
 
 
