@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
@@ -14,7 +15,7 @@ from moto.backends import get_backend
 from closedloop.capture.links import UNSUBSCRIBE, Tokens
 from closedloop.events.times import iso
 from closedloop.loops.definition import Loop
-from closedloop.loops.flow import decide_shard, perform_shard
+from closedloop.loops.flow import close, decide_shard, perform_shard, select
 from closedloop.loops.moves import balance
 from closedloop.runtime import clock, doors
 from closedloop.runtime.mail import SesMailer
@@ -218,6 +219,69 @@ def test_people_walk_each_track_of_a_loop_by_themselves_and_are_mailed_by_its_ca
     assert doors.state().loop("autumn-pumps_seals") is None
     count = balance(doors.state().every_decision(), lane.loop, clock.now(), lambda person: person)
     assert count == {"problem": 1}
+
+
+def test_no_more_come_to_a_stage_than_it_can_take_whatever_runs_beside_and_the_others_come_when_there_is_room(
+    mailing: Account,
+) -> None:
+    narrow = {**LOOP, "capacities": {"problem": {"people": 5}}}
+    doors.state().put_loop(Loop.model_validate(narrow), clock.now())
+    names = [f"p{number}" for number in range(12)]
+    people(mailing, *names)
+    files, loops, sites, now = doors.runs(), doors.state().loops(), doors.state().sites(), clock.now()
+    for name in ("tick-a", "tick-b"):
+        select_people.handle({"run": name, "at": "2026-11-24T06:10:00.000Z"}, Context())
+    told: list[dict[str, Any]] = []
+
+    class WithAnotherRun(State):
+        """The state as one run sees it, while a whole other run goes by after it has counted the slots."""
+
+        def slots_taken(self, loop: str, stage: str, window: str) -> int:
+            found = super().slots_taken(loop, stage, window)
+            if not told:
+                told.append({})
+                told[0] = decide_shard("tick-b", 0, doors.state(), files, loops, sites, now)
+            return found
+
+    told.append(decide_shard("tick-a", 0, WithAnotherRun(doors.dynamo(), STATE), files, loops, sites, now))
+    assert [sum(one["counts"].values()) for one in told] == [12, 12]
+    for name in ("tick-d", "tick-e", "night-1"):
+        run(name, **({"scope": "everybody"} if name == "night-1" else {}))
+    places = [item["stage"]["S"] for item in decided(mailing) if item["sk"]["S"].startswith("POS#")]
+    assert Counter(places) == {"problem": 5, "research": 7}
+    slots = [item["sk"]["S"].rpartition("#")[2] for item in mailing.items(STATE) if item["pk"]["S"].startswith("R#")]
+    assert sorted(slots) == [f"{number:07d}" for number in range(1, 6)]
+    holds = [item for item in decided(mailing) if item.get("hold_kind", {}).get("S") == "capacity"]
+    assert len(holds) == 7
+    assert all("5 of 5 came to problem since" in item["reason"]["S"] for item in holds)
+    assert len(sent(mailing)) == 5
+    wider = {**LOOP, "capacities": {"problem": {"people": 7}}}
+    doors.state().put_loop(Loop.model_validate(wider), clock.now())
+    assert run("night-2", scope="everybody")["counts"]["moved"] == 2
+    assert run("night-3", scope="everybody")["counts"]["moved"] == 0
+
+
+def test_who_stands_at_a_stage_too_long_is_put_into_the_outbox_once_and_counted_in_the_run(mailing: Account) -> None:
+    strict = {**LOOP, "service_levels": {"research": {"days": 3, "to": ["slack"], "language": "en"}}}
+    doors.state().put_loop(Loop.model_validate(strict), clock.now())
+    people(mailing, "mia", event="Seen")
+    run("tick-1")
+    assert doors.state().run("tick-1")["counts"].get("over_service_level") is None  # type: ignore[index]
+    (standing,) = [item for item in decided(mailing) if item["sk"]["S"].startswith("POS#")]
+    person, later = standing["pk"]["S"].removeprefix("P#"), clock.now() + timedelta(days=4)
+    state, files = doors.state(), doors.runs()
+    for name in ("late-1", "late-2"):
+        select(name, [person], state, files, later)
+        decide_shard(name, 0, state, files, state.loops(), state.sites(), later)
+        perform_shard(name, 0, state, files, doors.mail())
+        assert close(name, state, files, later)["outcome"] == "balanced"
+    counts = [state.run(name)["counts"].get("over_service_level") for name in ("late-1", "late-2")]  # type: ignore[index]
+    assert counts == [1, None]
+    (notice,) = [action for action in state.actions(person) if action.kind == "sales_notice"]
+    since = standing["since"]["S"]
+    assert notice.campaign == f"~late-research-{since}"
+    assert notice.about["to"] == ["slack"]
+    assert notice.about["why"]["en"] == [f"has stood at research since {since[:10]}, longer than 3 days"]
 
 
 def perform_at(moment: datetime, run: str) -> dict[str, Any]:

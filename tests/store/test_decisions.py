@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 
 from closedloop.errors import StageMoved
+from closedloop.loops.capacity import Room
 from closedloop.loops.decide import Decision, Position, Verdict
 from closedloop.loops.gates import HoldKind, Outcome
 from closedloop.profiles.profile import profile_from
@@ -163,6 +164,29 @@ def test_an_id_that_moved_or_never_was_has_nothing_to_read(known: State) -> None
     known.put_profile(a_profile("p_ken"), 0, NOW, former={"p_jane": 1})
     assert known.unread("p_jane", consistent=True).stored is None
     assert known.unread("p_nobody", consistent=True).version == 0
+
+
+def test_a_slot_of_a_capacity_is_taken_once_and_with_the_move(known: State) -> None:
+    known.put_profile(a_profile("p_ken", nodes=(KEN,)), 0, NOW)
+    narrow = a_loop(capacities={"problem": {"people": 2}})
+
+    def comes(person: str, taken: int, window: str = "2026-11-23") -> None:
+        before = known.position(person, "autumn")
+        after = structs.replace(before, stage="problem", version=before.version + 1, unit=person)
+        room = Room("problem", narrow.capacities["problem"], window, taken)
+        known.write_decision(Decision(before, after, (), (), "ready", room=room), narrow, JANE, "r", NOW, 1)
+
+    assert known.slots_taken("autumn", "problem", "2026-11-23") == 0
+    comes("p_jane", 0)
+    with pytest.raises(StageMoved):
+        comes("p_ken", 0)
+    assert known.position("p_ken", "autumn").stage == ""
+    assert known.slots_taken("autumn", "problem", "2026-11-23") == 1
+    comes("p_ken", 1)
+    assert known.slots_taken("autumn", "problem", "2026-11-23") == 2
+    others = (("autumn_valves", "problem", "2026-11-23"), ("autumn", "customer", "2026-11-23"),
+              ("autumn", "problem", "2026-11-30"))
+    assert [known.slots_taken(*other) for other in others] == [0, 0, 0]
 
 
 def test_loops_and_people_stand_apart(known: State) -> None:

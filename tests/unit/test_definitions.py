@@ -249,7 +249,8 @@ SCHEMA = jsonschema.Draft202012Validator(json_schema())
 OF_LOOPS = [path for path in VECTORS if path.stem.startswith("loop-")]
 # What a schema cannot say: sums, order, names that refer to names, days of the calendar.
 ABOVE_A_SCHEMA = {
-    "loop-assumed-gate-unknown", "loop-audience-without-mail", "loop-budget-below-costs",
+    "loop-assumed-gate-unknown", "loop-audience-without-mail", "loop-capacity-at-unknown-stage",
+    "loop-capacity-where-everybody-enters", "loop-budget-below-costs",
     "loop-campaign-for-unknown-stage", "loop-campaign-without-a-gate", "loop-capacity-of-unknown-stage",
     "loop-cost-after-the-end", "loop-cost-two-ways", "loop-empty-all", "loop-ends-before-it-starts",
     "loop-gate-backwards", "loop-gate-to-unknown-stage", "loop-list-for-a-seminar", "loop-mail-on-a-form",

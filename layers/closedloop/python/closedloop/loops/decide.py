@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -13,12 +13,15 @@ import msgspec
 from msgspec.structs import replace
 from pydantic_core import from_json
 
-from closedloop.events.times import iso
+from closedloop.events.times import iso, parse
+from closedloop.loops.capacity import Room, Rooms
 from closedloop.loops.definition import EXCLUDED, Gate, Loop
 from closedloop.loops.experiments import Arm, arm, entry_draw, holdout_draw, is_kept_out, reverse_draw
 from closedloop.loops.gates import HoldKind, Outcome, ask, judge
 from closedloop.profiles.profile import Asked
 
+# What stands for the notice of a stay that is too long, among the gates' digests; no gate has such a name.
+SERVICE_LEVEL = "~service-level"
 ENTERS = "meets what it takes to enter"
 
 # The digest of each gate's last verdict, by gate.
@@ -87,7 +90,8 @@ class Decision(msgspec.Struct, frozen=True):
     """What changes for one person on one loop: the verdicts that are new, the stage reached, the mails to write.
 
     Shapes: `campaigns` names those whose action is now due, of whatever kind; `arm` and `draw` say whether who enters
-    a loop is in its universal holdout, where it has one.
+    a loop is in its universal holdout, where it has one; `room` is where the slot of a stage with a capacity is taken;
+    `late` says that they stand at a stage longer than its service level.
     """
 
     before: Position
@@ -97,6 +101,8 @@ class Decision(msgspec.Struct, frozen=True):
     reason: str
     arm: Arm | None = None
     draw: float | None = None
+    room: Room | None = None
+    late: bool = False
 
     @property
     def changes(self) -> bool:
@@ -104,13 +110,15 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 def decide(
-    loop: Loop, profile: Asked, position: Position, now: datetime, gates: Sequence[Gate] | None = None
+    loop: Loop, profile: Asked, position: Position, now: datetime, gates: Sequence[Gate] | None = None,
+    rooms: Rooms | None = None,
 ) -> Decision:
     """One step of one person: into the loop, through a gate, out of the loop, or nowhere.
 
     A person takes one step a decision, so that each step is written, explained and acted on by itself.
 
     Shapes: `gates` are those to ask, where all others are known to say nothing new (see ready.py); all when left out.
+    `rooms` tells what room is left at stages with a capacity; without it there is always some.
     """
     if not position.stage:
         if loop.enter is not None and not ask(loop.enter, profile, now).holds:
@@ -128,7 +136,10 @@ def decide(
     standing = dict(position.standing)
     verdicts = []
     for gate in loop.gates_from(position.stage) if gates is None else gates:
-        verdict = _verdict(loop, gate, profile, position, now)
+        verdict, room = _verdict(loop, gate, profile, position, now), None
+        if verdict.outcome is Outcome.ADVANCE and rooms is not None and gate.to in loop.capacities:
+            room = rooms(loop, gate.to)
+            verdict = _within(verdict, room)
         digest = verdict.digest
         if standing.get(gate.name) != digest:
             verdicts.append(verdict)
@@ -138,11 +149,46 @@ def decide(
         stage = gate.to if verdict.outcome is Outcome.ADVANCE else EXCLUDED
         after = _after(position, stage, standing, now)
         campaigns = _mailed(loop, after, profile, now) if verdict.outcome is Outcome.ADVANCE else ()
-        return Decision(position, after, tuple(verdicts), campaigns, verdict.reason)
-    if not verdicts:
+        return Decision(position, after, tuple(verdicts), campaigns, verdict.reason, room=room)
+    late = is_late(loop, position, now)
+    if late:
+        standing[SERVICE_LEVEL] = position.since
+    elif not verdicts:
         return Decision(position, position, (), (), "nothing new")
     after = _after(position, position.stage, standing, now)
-    return Decision(position, after, tuple(verdicts), (), verdicts[-1].reason)
+    reason = verdicts[-1].reason if verdicts else "longer at a stage than its service level"
+    return Decision(position, after, tuple(verdicts), (), reason, late=late)
+
+
+def is_late(loop: Loop, position: Position, now: datetime) -> bool:
+    """Whether somebody stands at a stage longer than they should, and nobody was told of this stay yet.
+
+    Who is in the universal holdout is left alone.
+    """
+    level = loop.service_levels.get(position.stage)
+    if level is None or not position.since or now - parse(position.since) <= timedelta(days=level.days):
+        return False
+    told = dict(position.standing).get(SERVICE_LEVEL) == position.since
+    return not told and not is_kept_out(loop, position.unit)
+
+
+def over_service_level(stage: str, days: int, since: str) -> dict[str, list[str]]:
+    """Why sales is told of somebody who stands at a stage too long, by language."""
+    return {
+        "en": [f"has stood at {stage} since {since[:10]}, longer than {days} days"],
+        "ja": [f"{since[:10]} から {stage} の段階にとどまり、{days} 日を超えています"],
+    }
+
+
+def _within(verdict: Verdict, room: Room) -> Verdict:
+    """A verdict that lets somebody through, held against the room at the stage where they would come."""
+    why = {"holds": bool(verdict.why["holds"]) and room.free, "question": "all of",
+           "parts": [verdict.why, room.as_json()]}
+    if room.free:
+        return replace(verdict, why=why)
+    # Who is in which arm is settled: those who wait are treated later.
+    reason = f"ready, but there is no room: {room.said}"
+    return replace(verdict, outcome=Outcome.HOLD, hold_kind=HoldKind.CAPACITY, reason=reason, why=why)
 
 
 def _after(before: Position, stage: str, standing: Mapping[str, str], now: datetime) -> Position:

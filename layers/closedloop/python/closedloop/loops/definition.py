@@ -435,6 +435,33 @@ class SalesCapacity(Definition):
     per_week: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = Field(description="How many people a week.")
 
 
+class Capacity(Definition):
+    """How many people may come to a stage; who is ready and over it waits at the gate until there is room."""
+
+    people: Annotated[int, Field(strict=True, ge=1, le=1_000_000)] = Field(description="How many people at most.")
+    per: Literal["day", "week", "period"] = Field(
+        default="week", description="In a day, a week from Monday on, or the whole period, in the loop's time zone.",
+    )
+
+
+class ServiceLevel(Definition):
+    """How long anybody should stand at a stage at most; sales is told once of each who stands there longer."""
+
+    days: Days = Field(description="For how many days at most.")
+    to: Annotated[tuple[Channel, ...], Field(min_length=1)] = Field(
+        default=("topic",), description="Where the notice goes, as that of a sales_notice.",
+    )
+    language: Language = Field(default="ja", description="The language that it is written in.")
+
+
+STEPS_CAPACITIES: Any = Field(
+    default={}, description="How many people may come to a stage through its gates, by its name.",
+)
+STEPS_SERVICE_LEVELS: Any = Field(
+    default={}, description="How long people should stand at a stage at most, by its name; a notice tells of others.",
+)
+
+
 class FrequencyCap(Definition):
     """At most so many mails to one person in so many days, whichever loop with a cap they come from."""
 
@@ -499,6 +526,10 @@ class Steps(Protocol):
     def campaigns(self) -> tuple[Campaign, ...]: ...
     @property
     def gates(self) -> tuple[Gate, ...]: ...
+    @property
+    def capacities(self) -> dict[str, Capacity]: ...
+    @property
+    def service_levels(self) -> dict[str, ServiceLevel]: ...
 
 
 class Track(Definition):
@@ -522,6 +553,8 @@ class Track(Definition):
     gates: tuple[Gate, ...] = Field(
         min_length=1, description="Who goes on from stage to stage; a gate has one name in the whole loop.",
     )
+    capacities: dict[Name, Capacity] = STEPS_CAPACITIES
+    service_levels: dict[Name, ServiceLevel] = STEPS_SERVICE_LEVELS
 
 
 class Loop(Definition):
@@ -542,7 +575,9 @@ class Loop(Definition):
         default=None, description="What all campaigns together may cost; their stated costs are held against it.",
     )
     sales_capacity: SalesCapacity | None = Field(
-        default=None, description="How many people sales can take on; a plan is judged by it, no gate waits for it.",
+        default=None, description=(
+            "How many people sales can take on; a plan is judged by it, no gate waits for it (see capacities)."
+        ),
     )
     objectives: tuple[Objective, ...] = Field(min_length=1, description="The numbers that somebody answers for.")
     stages: tuple[Name, ...] = Field(min_length=2, description="The steps of the purchase process, in order.")
@@ -557,6 +592,8 @@ class Loop(Definition):
         default=(), description="Further ways through the loop, such as one for each other product.",
     )
     enter: Condition | None = Field(default=None, description="Who enters; everybody who is known when left out.")
+    capacities: dict[Name, Capacity] = STEPS_CAPACITIES
+    service_levels: dict[Name, ServiceLevel] = STEPS_SERVICE_LEVELS
     policies: Policies = Field(default=Policies(), description="How often and when people are mailed.")
     assumptions: Assumptions = Field(
         default=Assumptions(), description="What the plan takes for granted where nothing was measured.",
@@ -636,6 +673,7 @@ class Loop(Definition):
             "follows": f"{self.follows}{LANE}{track.track}" if self.follows else None,
             "enter": track.enter, "stages": track.stages,
             "campaigns": track.campaigns, "gates": track.gates, "objectives": track.objectives or self.objectives,
+            "capacities": track.capacities, "service_levels": track.service_levels,
             "sales_capacity": None, "assumptions": self.assumptions.model_copy(update={
                 "gates": {gate.name: rates[gate.name] for gate in track.gates if gate.name in rates},
             }),
@@ -655,6 +693,9 @@ def _steps(of: Steps) -> Iterator[tuple[Place, str]]:
     """What is wrong with the stages, campaigns and gates of a loop or track."""
     for place, stage in doubled(of.stages):
         yield ("stages", place), f"stage {stage} is named twice"
+    if of.stages[0] in of.capacities:
+        text = f"everybody enters at {of.stages[0]} without a gate, so nobody can wait for room there"
+        yield ("capacities", of.stages[0]), text
     gates = [*_unknown_stages(of), *_backward_gates(of)]
     # A gate that leads astray leaves its stage unreached: that says nothing new.
     yield from gates or _broken_paths(of)
@@ -668,6 +709,8 @@ def _unknown_stages(of: Steps) -> Iterator[tuple[Place, str]]:
         named += [(("gates", place, "from"), gate.from_), (("gates", place, "to"), gate.to)]
     if isinstance(of, Loop) and of.sales_capacity is not None:
         named.append((("sales_capacity", "stage"), of.sales_capacity.stage))
+    named += [(("capacities", stage), stage) for stage in of.capacities]
+    named += [(("service_levels", stage), stage) for stage in of.service_levels]
     for at, stage in named:
         if stage not in of.stages:
             near = did_you_mean(stage, of.stages)

@@ -16,6 +16,7 @@ from closedloop.events.event import UNCONFIRMED
 from closedloop.events.times import iso, parse
 from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import Links, compose
+from closedloop.loops.capacity import Room, Rooms, window_of
 from closedloop.loops.decide import Decision, Position, decide
 from closedloop.loops.definition import EXCLUDED, MAIL, Campaign, Loop
 from closedloop.loops.moves import settled
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from closedloop.store.decisions import Unread
     from closedloop.store.state import State
 
+# So often a slot is tried for that others take at the same time; then the person waits for the next run.
+RACES = 8
+LATE = "over_service_level"
 BEGUN = ("claimed", "sent", "unknown")
 OUTCOMES = ("moved", "held", "excluded", "unchanged", "later", "failed")
 
@@ -83,6 +87,7 @@ def decide_shard(
     """
     counts: Counter[str] = Counter()
     now = parse(iso(now))
+    noted = _Noted(state, now)
     lanes = [lane for loop in loops for lane in loop.lanes]
     ready = {lane.loop: Ready(lane, now) for lane in lanes}
 
@@ -97,21 +102,46 @@ def decide_shard(
     people, due = files.shard(run, shard)
     act_on = []
     for person in people:
-        found = _decide_person(person, run, state, running_for, sites_of, now, is_due=person in due)
+        found = _decide_person(person, run, state, running_for, sites_of, now, noted, is_due=person in due)
         counts[found] += 1
         if person in due or found != "unchanged":
             act_on.append(person)
     outcome = {
         "outcome": "decided", "run": run, "shard": shard, "at": iso(now),
         "counts": {name: counts[name] for name in OUTCOMES},
+        # Beside the outcomes, of which everybody has one.
+        **({LATE: noted.late} if noted.late else {}),
     }
     files.put_outcome(run, shard, {**outcome, "act_on": act_on})
     return outcome
 
 
+class _Noted:
+    """What one shard knows of the room that is left, and how many it found standing too long."""
+
+    def __init__(self, state: State, now: datetime) -> None:
+        self._state, self._now = state, now
+        self.rooms: dict[tuple[str, str], Room] = {}
+        self.late = 0
+
+    def room(self, loop: Loop, stage: str) -> Room:
+        """The room at a stage; once it is full it stays so as long as its window lasts."""
+        if (loop.loop, stage) not in self.rooms:
+            window = window_of(loop, stage, self._now)
+            taken = self._state.slots_taken(loop.loop, stage, window)
+            self.rooms[loop.loop, stage] = Room(stage, loop.capacities[stage], window, taken)
+        return self.rooms[loop.loop, stage]
+
+    def wrote(self, loop: Loop, decision: Decision) -> None:
+        """Note what a written decision took and told."""
+        self.late += decision.late
+        if (room := decision.room) is not None:
+            self.rooms[loop.loop, room.stage] = room._replace(taken=room.slot)
+
+
 def _decide_person(
     person: str, run: str, state: State, running_for: Callable[[str], list[tuple[Loop, Ready]]],
-    sites_of: Callable[[str], Sequence[Site]], now: datetime, *, is_due: bool,
+    sites_of: Callable[[str], Sequence[Site]], now: datetime, noted: _Noted, *, is_due: bool,
 ) -> str:
     try:
         unread = state.unread(person, consistent=is_due)
@@ -119,7 +149,9 @@ def _decide_person(
             return "unchanged"
         known = Excerpt(unread.stored, Around(contact=cache(partial(state.contact, person))))
         known.around.sites = sites_of(known.group)
-        found = {_walk(loop, ready, known, unread, run, state, now) for loop, ready in running_for(known.group)}
+        found = {
+            _walk(loop, ready, known, unread, run, state, now, noted) for loop, ready in running_for(known.group)
+        }
         if unread.is_due:
             state.settle(person, unread.version, now)
     except StageMoved:
@@ -131,30 +163,46 @@ def _decide_person(
 
 
 def _walk(
-    loop: Loop, ready: Ready, known: Excerpt, unread: Unread, run: str, state: State, now: datetime
+    loop: Loop, ready: Ready, known: Excerpt, unread: Unread, run: str, state: State, now: datetime,
+    noted: _Noted,
 ) -> str:
     """Take every step that is open to a person on one loop; each is written before the next is decided."""
     positions = [
         unread.position(loop.loop) if one == unread.person else state.position(one, loop.loop)
         for one in ids_of(known.nodes)
     ]
-    outcome = "unchanged"
-    for decision in steps(loop, ready, known, positions, now):
-        state.write_decision(decision, loop, known.anchor, run, now, unread.version)
-        by_gate = bool(decision.verdicts)
-        if decision.after.stage != decision.before.stage:
-            outcome = "excluded" if by_gate and decision.after.stage == EXCLUDED else "moved"
-        elif by_gate and outcome == "unchanged":
-            outcome = "held"
-    return outcome
+    outcome, races = "unchanged", 0
+    while True:
+        for decision in steps(loop, ready, known, positions, now, noted.room):
+            try:
+                state.write_decision(decision, loop, known.anchor, run, now, unread.version)
+            except StageMoved:
+                # Another took the slot, or decided about this person: with the slots read afresh it shows which.
+                noted.rooms.clear()
+                races += 1
+                where = state.position(unread.person, loop.loop) if decision.room and races <= RACES else None
+                if where != decision.before:
+                    raise
+                break
+            noted.wrote(loop, decision)
+            positions = [decision.after, *positions[1:]]
+            by_gate = bool(decision.verdicts)
+            if decision.after.stage != decision.before.stage:
+                outcome = "excluded" if by_gate and decision.after.stage == EXCLUDED else "moved"
+            elif (by_gate or decision.late) and outcome == "unchanged":
+                outcome = "held"
+        else:
+            return outcome
 
 
 def steps(
-    loop: Loop, ready: Ready, known: Excerpt, positions: Sequence[Position], now: datetime
+    loop: Loop, ready: Ready, known: Excerpt, positions: Sequence[Position], now: datetime,
+    rooms: Rooms | None = None,
 ) -> Iterator[Decision]:
     """Every step that is open to a person on one loop, one after the other.
 
-    Shapes: a position for each id that the person has or had, the present one first.
+    Shapes: a position for each id that the person has or had, the present one first; `rooms` tells what room is
+    left (see decide.py).
     """
     position = positions[0]
     for decision in settled(positions, loop, now):
@@ -166,7 +214,9 @@ def steps(
         gates = ready.news(known, position)
         if gates is None:
             return
-        decision = decide(loop, known, position, now, gates)
+        decision = decide(loop, known, position, now, gates, rooms)
+        if not decision.changes:
+            return
         yield decision
         position = decision.after
 
@@ -285,14 +335,16 @@ def close(run: str, state: State, files: RunFiles, now: datetime) -> dict[str, A
     counts: Counter[str] = Counter()
     for outcome in files.outcomes(run):
         counts.update(outcome["counts"])
+        counts[LATE] += outcome.get(LATE, 0)
     done: Counter[str] = Counter()
     for performed in files.performed(run):
         done.update(performed["counts"])
     note = state.run(run)
     selected = note["selected"] if note else -1
     balanced = selected == sum(counts[name] for name in OUTCOMES)
+    told = (*OUTCOMES, *([LATE] if counts[LATE] else []))
     state.close_run(
-        run, {**{name: counts[name] for name in OUTCOMES}, **{f"mail_{name}": n for name, n in done.items()}}, now
+        run, {**{name: counts[name] for name in told}, **{f"mail_{name}": n for name, n in done.items()}}, now
     )
     return {
         "outcome": "balanced" if balanced else "unbalanced",

@@ -40,6 +40,7 @@ class HoldKind(StrEnum):
     ROLE = "missing role"
     CONSENT = "no consent"
     TIME = "too early"
+    CAPACITY = "capacity"
     HOLDOUT = "holdout"
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from closedloop.loops.decide import Position, digest_of
+from closedloop.loops.decide import Position, digest_of, is_late
 from closedloop.loops.definition import Condition, Gate, Loop
 from closedloop.loops.experiments import Arm, holdout_draw, is_kept_out, reverse_draw
 from closedloop.loops.gates import NAMED_FIRST, Answer, HoldKind, Outcome, ask, has_deal, is_wanted, since, times_in
@@ -41,6 +41,7 @@ class Ready:
     """A loop as of one moment: says whether deciding about somebody would change anything, and at which gates."""
 
     def __init__(self, loop: Loop, now: datetime) -> None:
+        self._now = now
         self._loop, self._keeps_out = loop, loop.universal_holdout > 0
         self._enters = None if loop.enter is None else _question(loop.enter, now)
         self._steps = {stage: tuple(_step(gate, now) for gate in loop.gates_from(stage)) for stage in loop.stages}
@@ -48,15 +49,17 @@ class Ready:
     def news(self, person: Asked, position: Position) -> Sequence[Gate] | None:
         """The gates that would say something new of a person who stands there; None when nothing would change.
 
-        Shapes: deciding by these gates alone is deciding by all; there are none for who only enters.
+        Shapes: deciding by these gates alone is deciding by all; there are none for who only enters or only stands too
+        long. Whoever is ready for a stage with a capacity is news, as there may be room.
         Errors: BadShape when the person's stored text cannot be read.
         """
         if not position.stage:
             return () if self._enters is None or self._enters(person) > 0 else None
         steps = self._steps.get(position.stage)
+        late = bool(self._loop.service_levels) and is_late(self._loop, position, self._now)
         if not steps:
-            return None
-        standing = dict(position.standing)
+            return () if late else None
+        standing, capacities = dict(position.standing), self._loop.capacities
         kept_out = self._keeps_out and is_kept_out(self._loop, position.unit)
         new: list[Gate] = []
         for gate, exclude, when, lets_through in steps:
@@ -66,17 +69,24 @@ class Ready:
             answer = when(person)
             if answer < 0 and lets_through and not kept_out:
                 if reverse_draw(self._loop.loop, gate, position.unit)[1]:
-                    return [*new, gate]
+                    new.append(gate)
+                    # Where there may be no room, the gates behind this one are asked too.
+                    if gate.to in capacities:
+                        continue
+                    return new
                 told = REFUSED[-answer - 1]
             elif answer < 0:
                 told = (KEPT_OUT if kept_out else HELD)[-answer - 1]
             elif gate.holdout and not kept_out and holdout_draw(self._loop.loop, gate, position.unit)[1]:
                 told = HELD_OUT
             else:
-                return [*new, gate]
+                new.append(gate)
+                if gate.to in capacities:
+                    continue
+                return new
             if standing.get(gate.name) != told:
                 new.append(gate)
-        return new or None
+        return new if new or late else None
 
 
 def _step(gate: Gate, now: datetime) -> _Step:

@@ -200,6 +200,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "hold:missing role": ("missing role", "役割不足"),
     "hold:no consent": ("no consent", "同意なし"),
     "hold:too early": ("too early", "時期尚早"),
+    "hold:capacity": ("capacity", "受入能力待ち"),
     "hold:unnamed": ("not named", "理由なし"),
     "weeks": ("People, week by week", "週ごとの人数"),
     "weeks_lead": (

@@ -11,8 +11,16 @@ from msgspec import structs
 
 from closedloop.errors import StageMoved
 from closedloop.events.times import iso
-from closedloop.loops.decide import Decision, Position, Verdict, as_json, standing_from, standing_text
-from closedloop.loops.definition import MAIL, Loop
+from closedloop.loops.decide import (
+    Decision,
+    Position,
+    Verdict,
+    as_json,
+    over_service_level,
+    standing_from,
+    standing_text,
+)
+from closedloop.loops.definition import MAIL, SALES_NOTICE, Loop
 from closedloop.profiles.profile import Stored
 from closedloop.sites.definition import version_of
 from closedloop.store import schema
@@ -149,6 +157,16 @@ class Decisions(Table):
                     }
                 )
             )
+        if (room := decision.room) is not None:
+            writes.append(self._once(key(f"R#{loop.loop}#{room.stage}", f"{room.window}#{room.slot:07d}")))
+        if decision.late:
+            level = loop.service_levels[before.stage]
+            about: dict[str, Any] = {
+                "why": over_service_level(before.stage, level.days, before.since), "to": list(level.to),
+                "language": level.language,
+            }
+            name = f"~late-{before.stage}-{before.since}"
+            writes.append(self._once(outbox_item(facts, name, SALES_NOTICE, now, about)))
         kinds = {campaign.name: campaign.kind for campaign in loop.campaigns}
         for campaign in decision.campaigns:
             kind = kinds.get(campaign, MAIL)
@@ -169,6 +187,16 @@ class Decisions(Table):
             if new == decision.campaigns:
                 raise StageMoved(after.person) from error
             self.write_decision(structs.replace(decision, campaigns=new), loop, anchor, run, now, seen)
+
+    def slots_taken(self, loop: str, stage: str, window: str) -> int:
+        """How many slots of a window of a stage's capacity are taken: the number of the last, as none is left out."""
+        found = self._dynamo.call("Query", {
+            "TableName": self._table, "ConsistentRead": True, "ScanIndexForward": False, "Limit": 1,
+            "KeyConditionExpression": "#pk = :pk AND begins_with(#sk, :sk)",
+            "ExpressionAttributeNames": {"#pk": schema.PK, "#sk": schema.SK},
+            "ExpressionAttributeValues": {":pk": {"S": f"R#{loop}#{stage}"}, ":sk": {"S": f"{window}#"}},
+        }).get("Items", ())
+        return int(found[0][schema.SK]["S"].rpartition("#")[2]) if found else 0
 
     def decisions(self, person: str) -> list[dict[str, Any]]:
         """Every verdict, transition and action of a person, as they were written."""

@@ -16,6 +16,7 @@
 |               |                             | that the person moved to, when two became one             |
 | P#person      | CONTACT                     | name and address, the only clear ones                     |
 | P#person      | POS#loop                    | where the person stands                                   |
+| R#loop#stage  | window#n                    | that a slot of a stage's capacity is taken                |
 | P#person      | T#loop#n, V#loop#n#gate     | transitions and verdicts, written once                    |
 | P#person      | A#loop#version#campaign     | an action: pending, claimed, sent, failed, unknown        |
 | P#person      | M#loop#version#campaign     | how the action ended                                      |

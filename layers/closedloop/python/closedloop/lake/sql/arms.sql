@@ -24,9 +24,9 @@ WITH told AS (
   JOIN decisions v ON (
     (e.kind = 'universal' AND v.kind = 'transition' AND v.from_stage = '')
     OR (e.kind = 'holdout' AND v.kind = 'verdict' AND v.gate = e.gate AND v.arm NOT IN ('kept out', 'let through')
-        AND (v.outcome = 'advance' OR v.hold_kind = 'holdout'))
+        AND (v.outcome = 'advance' OR v.hold_kind IN ('holdout', 'capacity')))
     OR (e.kind = 'reverse' AND v.kind = 'verdict' AND v.gate = e.gate AND v.arm <> 'kept out'
-        AND ((v.outcome = 'hold' AND v.hold_kind <> 'holdout') OR v.arm = 'let through'))
+        AND ((v.outcome = 'hold' AND v.hold_kind NOT IN ('holdout', 'capacity')) OR v.arm = 'let through'))
   )
   GROUP BY e.kind, e.gate
 )
