@@ -17,8 +17,11 @@ from closedloop.loops.definition import Loop
 from closedloop.loops.experiments import Arm
 from closedloop.loops.gates import HoldKind, Outcome
 from closedloop.loops.ready import Ready
-from closedloop.profiles.profile import Seen
+from closedloop.profiles.around import Around
+from closedloop.profiles.profile import Excerpt, Profile, Seen
 from tests.builders import NOW, a_loop, a_profile
+from tests.unit.test_ready import GATES, PLACES, PROFILES, SITES
+from tests.unit.test_ready import a_loop as any_loop
 
 READY = a_profile(visited={"/pumps": Seen(1, (iso(NOW),))})
 
@@ -141,3 +144,31 @@ def test_at_the_last_stage_which_no_gate_leaves_they_are_late_too() -> None:
     position = at("customer", days=9)
     assert Ready(loop, NOW).news(a_profile(), position) == ()
     assert decide(loop, a_profile(), position, NOW, ()).late
+
+
+@settings(max_examples=150, deadline=None)
+@given(GATES, PROFILES, PLACES, st.integers(0, 29), st.integers(0, 2), st.integers(0, 5), st.sampled_from([0.0, 0.2]))
+def test_the_quick_question_leaves_nobody_out_whether_there_is_room_or_not_and_whoever_is_late(
+    gates: list[dict[str, Any]], profile: Profile, stage: str, unit: int, taken: int, days: int, kept_out: float
+) -> None:
+    plain = any_loop(gates, kept_out)
+    limits = {"problem": {"people": 1, "per": "day"}, "customer": {"people": 2, "per": "period"}}
+    levels = {stage: {"days": 2} for stage in plain.stages}
+    loop = Loop.model_validate({**plain.model_dump(by_alias=True), "capacities": limits, "service_levels": levels})
+
+    def rooms(of: Loop, stage: str) -> Room:
+        return Room(stage, of.capacities[stage], window_of(of, stage, NOW), taken)
+
+    position = Position("p-ada", "autumn", stage, 1 if stage else 0, f"p-{unit}",
+                        since=iso(NOW - timedelta(days=days)) if stage else "")
+    ready, known = Ready(loop, NOW), Excerpt(profile.stored(), Around(SITES))
+    for _ in range(len(loop.stages) + 2):
+        known.around.since = position.since
+        decision = decide(loop, known, position, NOW, rooms=rooms)
+        asked = ready.news(known, position)
+        assert asked is not None or not decision.changes
+        assert asked is None or decide(loop, known, position, NOW, asked, rooms) == decision
+        for verdict in decision.verdicts:
+            if verdict.hold_kind is HoldKind.CAPACITY:
+                assert not verdict.why["holds"]
+        position = decision.after

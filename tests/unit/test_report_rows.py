@@ -338,6 +338,8 @@ def test_each_kind_of_experiment_counts_its_own_arms_and_their_deals(tmp_path: P
         a_verdict("v5", "eve", "interested", "hold", arm="refused", hold_kind="wrong target"),
         a_verdict("v6", "eve", "interested", "hold", arm="holdout", hold_kind="holdout", at=later),
         a_verdict("v7", "bob", "asks", "hold", arm="kept out", hold_kind="has not acted yet"),
+        # Who is ready and waits for room is in an arm as whoever went on.
+        a_verdict("v8", "gus", "interested", "hold", arm="treated", hold_kind="capacity"),
     ]
     events = [
         *(a_form(f"f{who}", who, who) for who in arms),
@@ -347,7 +349,7 @@ def test_each_kind_of_experiment_counts_its_own_arms_and_their_deals(tmp_path: P
     assert [(one.kind, one.gate, one.eligible, one.treated, one.holdout, one.mixed, one.treated_won, one.holdout_won)
             for one in found] == [
         ("universal", "", 5, 4, 1, 0, 2, 1),
-        ("holdout", "interested", 2, 1, 1, 0, 1, 0),
+        ("holdout", "interested", 3, 2, 1, 0, 1, 0),
         ("reverse", "interested", 3, 1, 2, 0, 1, 0),
     ]
 
