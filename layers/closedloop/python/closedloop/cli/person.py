@@ -109,10 +109,7 @@ def merge(
 ) -> None:
     """Decide that two persons are one; refused where both have a verified address. Profiles and stages follow."""
     named(stage, outputs)
-    known = known_site(site)
-    decision = deciding.merge(
-        name_in(one, known), name_in(other, known), site, reason, doors.state(), clock.now()
-    )
+    decision = deciding.merge(*_both(one, other, site), site, reason, doors.state(), clock.now())
     _decide("merge", decision, dry_run=dry_run, as_json=as_json)
 
 
@@ -123,10 +120,7 @@ def split(
 ) -> None:
     """Decide that two names of one person are two people's; what both share belongs to each from when they told it."""
     named(stage, outputs)
-    known = known_site(site)
-    decision = deciding.split(
-        name_in(one, known), name_in(other, known), site, reason, doors.state(), clock.now()
-    )
+    decision = deciding.split(*_both(one, other, site), site, reason, doors.state(), clock.now())
     _decide("split", decision, dry_run=dry_run, as_json=as_json)
 
 
@@ -138,11 +132,13 @@ def undo(
 ) -> None:
     """Take back a merge or split: who is who is as if it had never been decided."""
     named(stage, outputs)
-    known = known_site(site)
-    taken_back = deciding.undo(
-        name_in(one, known), name_in(other, known), reason, doors.state(), clock.now(), decision
-    )
+    taken_back = deciding.undo(*_both(one, other, site), reason, doors.state(), clock.now(), decision)
     _decide("undo", taken_back, dry_run=dry_run, as_json=as_json)
+
+
+def _both(one: str, other: str, site: str) -> tuple[str, str]:
+    known = known_site(site)
+    return name_in(one, known), name_in(other, known)
 
 
 def _decide(what: str, decision: deciding.Decision, *, dry_run: bool, as_json: bool) -> None:
