@@ -2,7 +2,8 @@
 
 Two courses are walked side by side from where everybody stood when the trial begins: that of the versions in force,
 which comes to the verdicts that were given, and that of the plan. Facts, moments and moves by hand are those of the
-past in both; what the plan's own campaigns would have done to people is not known.
+past in both; what the plan's own campaigns would have done to people is not known. There is always room at stages with
+a capacity, and of a loop with tracks the first is tried.
 """
 
 from __future__ import annotations
