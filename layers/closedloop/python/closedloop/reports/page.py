@@ -12,6 +12,7 @@ from markupsafe import Markup
 from closedloop.reports.advice import Advice
 from closedloop.reports.charts import charts
 from closedloop.reports.metrics import Report
+from closedloop.reports.missing import missing
 from closedloop.reports.sentences import advice_tables, sentence
 from closedloop.reports.tables import shown as shown_cell
 from closedloop.reports.tables import tables
@@ -52,6 +53,6 @@ def page(report: Report, language: Language, advice: Advice) -> str:
         version_file=lambda version: f"../version={version}/{FILE_NAMES[language]}",
         other_file=f"../version={report.version}/{FILE_NAMES[words.other]}", days=days,
         day_number=max(0, min(days, (report.day - report.starts).days + 1)),
-        as_of=words.moment(report.as_of),
+        as_of=words.moment(report.as_of), missing=list(missing(report, words)),
         top=max((stage.now for stage in report.stages), default=0) or 1,
     )

@@ -528,7 +528,7 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "本人が365日間活動していない、または一度も活動がない宛先。",
     ),
     "list:alive": ("Alive", "有効"),
-    "define:list:alive": ("None of the above.", "上のいずれにも当てはまらない宛先。"),
+    "define:list:alive": ("Nothing of the above.", "上のいずれにも当てはまらない宛先。"),
     "list:all": ("All addresses", "全宛先"),
     "define:list:all": ("Every address that somebody named.", "これまでに知らされたすべての宛先。"),
     "part": ("Share", "割合"),
@@ -570,6 +570,23 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "該当する事実なし:サイトの規則の変更、または保管の遅れ",
     ),
     "version": ("Report version", "レポートの版"),
+    "missing:events": (
+        "No event has come in from {sites}: `closedloop site tail` and `closedloop doctor` say why.",
+        "{sites} からのイベントがまだありません。原因は `closedloop site tail` と `closedloop doctor` で確認できます。",
+    ),
+    "missing:deals": (
+        "No deal has been told in the period: sales, credit and lift stay empty until a CRM, a shop or a list tells "
+        "some.",
+        "期間中の商談がまだ報告されていません。CRM・ショップ・リストから届くまで、売上・貢献・効果は空欄です。",
+    ),
+    "missing:costs": (
+        "No cost is known of {campaigns}: the cost in sum is too low by theirs, and they have no cost per deal.",
+        "{campaigns} の費用が未報告です。費用の合計にはその分が含まれず、受注単価も表示できません。",
+    ),
+    "missing:currency": (
+        "{currency} is no currency of ISO 4217: its sums are shown with two decimals and stand apart.",
+        "{currency} はISO 4217の通貨ではありません。金額は小数2桁とみなして別に示します。",
+    ),
     "notice:attained": (
         "1. {metric}: {attained} of {target} ({share}), due {day}",
         "1. {metric}: 目標 {target} に対し実績 {attained}({share})、期限 {day}",
