@@ -105,6 +105,13 @@ def test_a_page_stands_by_itself(pages: dict[str, bytes], name: str) -> None:
         assert word in page
 
 
+def test_the_first_screen_says_how_each_objective_will_likely_end(pages: dict[str, bytes]) -> None:
+    for name, line in (("index.html", r"likely [¥\d,]+ by then \([¥\d,]+ to [¥\d,]+\), P\(met\) \d+%"),
+                       ("index.ja.html", r"期限までの見込み [¥\d,]+\([¥\d,]+〜[¥\d,]+\)、達成確率 \d+%")):
+        first, _, _ = pages[LATEST + name].decode().partition("<nav")
+        assert len(re.findall(line, first)) == 3
+
+
 def test_every_chart_is_named_and_has_its_numbers_beside_it(pages: dict[str, bytes]) -> None:
     page = pages[LATEST + "index.html"].decode()
     drawings = re.findall(r"<svg[^>]*>", page)

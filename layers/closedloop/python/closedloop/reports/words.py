@@ -78,6 +78,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "state:not_begun": ("not begun", "開始前"),
     "needed": ("needs {needed} a day from now, had {so_far} a day", "今後1日あたり {needed} が必要(これまで {so_far})"),
     "now_per_day": ("{so_far} a day so far", "これまで1日あたり {so_far}"),
+    "likely_by_then": (
+        "likely {middle} by then ({low} to {high}), P(met) {p}",
+        "期限までの見込み {middle}({low}〜{high})、達成確率 {p}",
+    ),
     "attained": ("Attained", "実績"),
     "even_pace": ("Even pace to target", "目標への均等ペース"),
     "target": ("Target", "目標値"),
