@@ -210,7 +210,7 @@ class Plans:
             Plan(
                 "decide_stages",
                 "Judges each person of a shard and writes the decision with its reason.",
-                timeout_s=300,
+                timeout_s=120,
                 memory_mb=1024,
                 layers=LEDGER,
                 may=(
@@ -226,7 +226,7 @@ class Plans:
             Plan(
                 "perform_actions",
                 "Sends the mails and notices that were decided, each at most once.",
-                timeout_s=300,
+                timeout_s=150,
                 memory_mb=1024,
                 layers=LEDGER,
                 may=(

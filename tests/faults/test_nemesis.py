@@ -5,6 +5,7 @@ The plain model folds all distinct events at once, with no table between; the li
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -39,6 +40,8 @@ from tests.faults.nemesis import Disturbed, DisturbedS3, Nemesis, Post
 SITES = {SITE: a_site()}
 LOOP = a_loop()
 GIVES_UP_AFTER = 12
+# A hundred at night: NEMESIS_SEEDS=100.
+SEEDS = int(os.environ.get("NEMESIS_SEEDS", "20"))
 
 
 @dataclass(frozen=True)
@@ -218,7 +221,7 @@ def world_after(dynamo: Dynamo, tables: tuple[str, str], files: Files) -> Callab
     return after
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_the_final_state_equals_the_plain_model(
     seed: int, world_after: Callable[[int], tuple[Installation, Model]], dynamo: Dynamo, tables: tuple[str, str]
 ) -> None:

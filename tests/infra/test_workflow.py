@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from infra.stage_transitions import DEFINITION, TASKS
+from closedloop.lake.runs import SHARD
+from infra.stage_transitions import DEFINITION, SHARDS, TASKS
 
 OWN_ERRORS_OF_AWS = {
     "Lambda.ServiceException",
@@ -37,7 +38,7 @@ def test_every_task_names_a_function_that_is_deployed(stateless: Any) -> None:
     assert named == set(TASKS)
     assert named <= set(stateless.functions())
     (machine,) = stateless.of("AWS::StepFunctions::StateMachine").values()
-    assert set(machine["DefinitionSubstitutions"]) == named
+    assert set(machine["DefinitionSubstitutions"]) == named | set(SHARDS)
 
 
 def test_every_task_is_named_after_its_function() -> None:
@@ -85,6 +86,23 @@ def test_shards_run_apart_and_one_that_fails_stops_no_other() -> None:
     assert shards["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED"
     assert shards["ResultPath"] is None
     assert (shards["MaxConcurrency"], shards["ToleratedFailurePercentage"]) == (20, 100)
+
+
+def test_a_thousand_people_are_one_transition_and_a_run_six_more() -> None:
+    # AWS Step Functions Developer Guide, "Transitions": an Express child of a distributed map is charged as one
+    # whatever its states are; each state of the parent that is entered is one.
+    machine = definition()
+    (shards,) = [state for _, state in states(machine) if state["Type"] == "Map"]
+    assert shards["ItemProcessor"]["ProcessorConfig"]["ExecutionType"] == "${shards_run_as}"
+    assert (SHARDS, SHARD) == ({"shards_run_as": "EXPRESS"}, 1000)
+    at, entered = machine["StartAt"], []
+    while at:
+        entered.append(at)
+        state = machine["States"][at]
+        at = state.get("Next") or (state["Choices"][0]["Next"] if state["Type"] == "Choice" else "")
+    assert entered == ["SelectPeople", "IsAnyoneDue", "EachShard", "CloseRun", "IsBalanced", "Done"]
+    inside = [state for state in shards["ItemProcessor"]["States"].values() if state["Type"] == "Task"]
+    assert sum(state["TimeoutSeconds"] for state in inside) < 300, "an Express execution lasts five minutes at most"
 
 
 def test_every_next_state_exists() -> None:
