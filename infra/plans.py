@@ -34,6 +34,7 @@ AT_ONCE: Mapping[str, int] = {
     "select_people": 2,
     "decide_stages": 20,
     "perform_actions": 20,
+    "notify_sales": 5,
     "close_run": 2,
     "compact_lake": 1,
     "report_loop": 1,
@@ -189,7 +190,7 @@ class Plans:
             ),
         )
 
-    def workflow(self, public_url: str) -> tuple[Plan, ...]:
+    def workflow(self, public_url: str, bus: tuple[str, str]) -> tuple[Plan, ...]:
         """The tasks of the workflow, in its order."""
         state = self.kept.state_arn
         stored = self._settings(settings.STATE_TABLE, settings.LAKE_BUCKET)
@@ -237,9 +238,13 @@ class Plans:
                     ),
                     allow("s3:GetObject", "s3:PutObject", on=self._in_lake("runs/*")),
                     allow("ses:SendEmail", on=self._sender()),
+                    allow("events:PutEvents", on=bus[1]),
                     self._read_keys(),
                 ),
-                settings={**stored, **self._settings(settings.SECRET_NAME), settings.PUBLIC_URL: public_url},
+                settings={
+                    **stored, **self._settings(settings.SECRET_NAME), settings.PUBLIC_URL: public_url,
+                    settings.EVENT_BUS: bus[0],
+                },
             ),
             Plan(
                 "close_run",
@@ -253,6 +258,27 @@ class Plans:
                 ),
                 settings=stored,
             ),
+        )
+
+    def notify(self, topic_arn: str, key_arn: str) -> Plan:
+        """The function that delivers notices to sales."""
+        return Plan(
+            "notify_sales",
+            "Tells sales who it is, why now and what they did: by the topic, Slack or a CRM's webhook.",
+            timeout_s=30,
+            layers=LEDGER,
+            may=(
+                allow("dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", on=self.kept.state_arn),
+                allow("sns:Publish", on=topic_arn),
+                # The topic is encrypted; whoever publishes has it do so.
+                allow("kms:GenerateDataKey", "kms:Decrypt", on=key_arn),
+                self._read_site_secrets(),
+            ),
+            settings={
+                **self._settings(settings.STATE_TABLE),
+                settings.SITE_SECRETS_PREFIX: self.kept.site_secrets_prefix,
+                settings.SALES_TOPIC: topic_arn,
+            },
         )
 
     def reports(self, notices: ReportNotices) -> tuple[Plan, ...]:

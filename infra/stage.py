@@ -19,8 +19,9 @@ class BadContext(Exception):
 class Stage:
     """One deployment of the product.
 
-    Shapes: `public_url` is empty where links use the API's own address; `alarm_email`, `report_email` and `sender`
-    are empty where the owner has not said who reads alarms, who reports, and which verified identity sends mails.
+    Shapes: `public_url` is empty where links use the API's own address; `alarm_email`, `report_email`, `sales_email`
+    and `sender` are empty where the owner has not said who reads alarms, who reports, who notices to sales, and which
+    verified identity sends mails.
     Units: `request_rate` and `request_burst` in requests per second; `account_concurrency` in concurrent invocations.
     """
 
@@ -31,6 +32,7 @@ class Stage:
     alarm_email: str
     report_email: str
     sender: str
+    sales_email: str
     owner: str
     cost_center: str
     account_concurrency: int
@@ -68,6 +70,7 @@ def stage_of(node: Node) -> Stage:
         alarm_email=text("alarm_email"),
         report_email=text("report_email"),
         sender=text("sender"),
+        sales_email=text("sales_email"),
         owner=text("owner", "marketing"),
         cost_center=text("cost_center", "marketing"),
         account_concurrency=int(text("account_concurrency", "1000")),

@@ -192,7 +192,7 @@ class StatefulStack(cdk.Stack):
         key = kms.Key(
             self,
             "AlarmKey",
-            description="Closed Loop: encrypts alarms and the news of reports on their way to the owner.",
+            description="Closed Loop: encrypts alarms, notices to sales and the news of reports on their way.",
             enable_key_rotation=True,
             removal_policy=self._removal,
         )

@@ -18,6 +18,7 @@ from infra.dashboard import Dashboard
 from infra.function import Function, Plan, allow
 from infra.http_api import HttpApi
 from infra.imports import connect_import
+from infra.notices import Notices
 from infra.plans import AT_ONCE, Plans
 from infra.report_notices import ReportNotices
 from infra.schedules import Schedules
@@ -64,7 +65,11 @@ class StatelessStack(cdk.Stack):
         connect_drain(self.functions["drain_spill"], self.alarms, kept.spill_arn, kept.spill_dead_letters_arn)
         self._add([plans.imports()])
         connect_import(self.functions["import_list"], self.alarms, kept.dropped_arn, kept.dropped_dead_letters_arn)
-        self._add(plans.workflow(public_url))
+        sales = Notices(self, stage, self.alarms, kept.alarm_key_arn)
+        self._add(plans.workflow(public_url, (sales.bus.ref, sales.bus.attr_arn)))
+        notify = plans.notify(sales.topic.topic_arn, kept.alarm_key_arn)
+        self._add([replace(notify, may=(*notify.may, allow("sqs:SendMessage", on=sales.dead_letters.queue_arn)))])
+        sales.connect(self.functions["notify_sales"])
         notices = ReportNotices(self, stage, kept.alarm_key_arn)
         self._add_reports(plans.reports(notices))
         report = self.functions["report_loop"].function
@@ -87,6 +92,7 @@ class StatelessStack(cdk.Stack):
         )
         self._watch_report()
         self._watch_capture()
+        self._watch_actions()
         for name, table in (("Events", kept.events_table), ("State", kept.state_table)):
             self.alarms.table(self, name, table)
         accept(self, in_stateless(stage, kept))
@@ -97,6 +103,7 @@ class StatelessStack(cdk.Stack):
             "ReportFunction": report.function_name,
             "AlarmTopic": self.alarms.topic.topic_arn,
             "ReportTopic": notices.topic.topic_arn,
+            "SalesTopic": sales.topic.topic_arn,
         }.items():
             cdk.CfnOutput(self, name, value=value)
 
@@ -193,3 +200,8 @@ class StatelessStack(cdk.Stack):
         refused = product_metric("Refused", period=minutes)
         says = "Over a hundred requests in five minutes were refused: a wrong key, a forged signature, or an attack."
         self.alarms.add(self, "Refused", refused, 100, says, comparison=ABOVE)
+
+    def _watch_actions(self) -> None:
+        review = product_metric("ToReview", period=cdk.Duration.minutes(5))
+        says = "A mail or a notice failed, or nobody knows how it ended: `closedloop notice review` says which and why."
+        self.alarms.add(self, "ToReview", review, 1, says)

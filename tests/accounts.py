@@ -42,6 +42,8 @@ ENVIRONMENT = {
     "SITE_SECRETS_PREFIX": "closedloop/sites/",
     "STAGE_TRANSITIONS_ARN": MACHINE,
     "PUBLIC_URL": "https://c.northwind.example",
+    "EVENT_BUS": "the-bus",
+    "SALES_TOPIC": f"arn:aws:sns:{REGION}:123456789012:sales",
 }
 DEALS_SECRET, OLD_DEALS_SECRET = "whsec_bmV3LXNlY3JldC1uZXctc2VjcmV0", "whsec_b2xkLXNlY3JldC1vbGQtc2VjcmV0"
 HUBSPOT_SECRET, SALESFORCE_SECRET = "b9d9ff6a-client-secret-of-the-app", "b2a1c4-token-of-the-owner"

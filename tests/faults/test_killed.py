@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from functions.archive_events import handler as archive_events
 from functions.close_run import handler as close_run
 from functions.decide_stages import handler as decide_stages
 from functions.drain_spill import handler as drain_spill
+from functions.notify_sales import handler as notify_sales
 from functions.perform_actions import handler as perform_actions
 from functions.project_profiles import handler as project_profiles
 from functions.select_people import handler as select_people
@@ -25,15 +27,17 @@ from tests.faults.nemesis import Disturbed, Nemesis
 from tests.functions.every_door import PROMISING, WAYS, beacon, brought
 from tests.functions.gateway import Context
 from tests.functions.streams import a_batch
+from tests.functions.test_notices import Sales, plan, receiver, sales
 from tests.functions.test_project_profiles import a_packet, stored
 from tests.functions.test_workflow_tasks import mailing, people, sent
 
-__all__ = ["mailing"]
+__all__ = ["mailing", "receiver", "sales"]
 YES = (200, 302)
 # How many boundaries each function has at least, started cold; the sum is what the walk covers.
 FLOOR = {
     "beacon": 8, "form": 6, "email": 8, "deal": 8, "click": 6, "open": 6, "unsubscribe": 6, "spilling beacon": 12,
     "drain": 8, "project": 44, "archive": 16, "select": 22, "decide": 26, "perform": 30, "close": 12,
+    "hand over": 20, "notify": 16,
 }
 WALKED: dict[str, int] = {}
 
@@ -301,6 +305,43 @@ def test_performing_actions(tasks: Tasks) -> None:
     assert set(mails) <= {0, 1}
     assert mails[-1] == 1
     assert mails.count(0) <= 2
+
+
+def test_handing_over_and_notifying(tasks: Tasks, sales: Sales, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed anywhere, every notice comes at least once, and always by the same name."""
+    plan(tasks.account, "call_task", to=["crm"])
+    now = clock.now
+
+    def later(number: int) -> None:
+        """Once nobody is at it any more, the next run and the next delivery do what is left."""
+        monkeypatch.setattr(clock, "now", lambda: now() + timedelta(minutes=5))
+        perform(tasks._shards[number])
+        monkeypatch.setattr(clock, "now", now)
+
+    def handed(number: int) -> Any:
+        later(number)
+        events = [one["detail"] for one in sales.events() if one["detail"]["person"] == the_person(number)]
+        open_tasks = [task for task in tasks.account.state.tasks("autumn-pumps") if task.person == the_person(number)]
+        return len({json.dumps(one) for one in events}), len(open_tasks), tasks.rows(number)[-3:]
+
+    assert len({(told, calls) for told, calls, _ in tasks.walk(
+        "hand over", lambda number: tasks.once(number, perform, decide), handed, tidy=True,
+    )}) == 1
+
+    events: dict[int, Any] = {}
+
+    def notify(number: int) -> None:
+        if number not in events:
+            tasks.once(1000 + number, lambda shard: None, decide, perform)
+            (events[number],) = sales.events()
+        notify_sales.handle(events[number], Context())
+
+    def told(number: int) -> Any:
+        names = {headers["webhook-id"] for _, headers, _ in sales.receiver.came}
+        sales.receiver.came.clear()
+        return len(names)
+
+    assert tasks.walk("notify", notify, told) == {1}
 
 
 def test_closing_a_run(tasks: Tasks) -> None:

@@ -114,7 +114,7 @@ def _reasons() -> dict[str, str]:
     from infra.stage import Stage
     from infra.stateful import Kept
 
-    stage = Stage("prod", Target("3.14", Platform.ARM64), True, "", "", "", "", "", "", 1000)
+    stage = Stage("prod", Target("3.14", Platform.ARM64), True, "", "", "", "", "", "", "", 1000)
     kept = Kept(*["x"] * len(Kept.__dataclass_fields__))
     decisions = [*accepted.in_stateful(), accepted.of_access_logs(), *accepted.in_stateless(stage, kept)]
     return {" ".join(decision.findings): decision.reason for decision in decisions}

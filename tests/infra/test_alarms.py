@@ -71,9 +71,9 @@ def test_a_missing_report_alarms_by_its_silence(stateless: Any) -> None:
     assert (late["TreatMissingData"], late["Period"] * late["EvaluationPeriods"]) == ("breaching", 26 * 3600)
 
 
-def test_the_topics_of_alarms_and_of_reports_are_encrypted_and_refuse_plain_connections(stateless: Any) -> None:
+def test_the_topics_of_alarms_reports_and_sales_are_encrypted_and_refuse_plain_connections(stateless: Any) -> None:
     topics = stateless.of("AWS::SNS::Topic")
-    assert len(topics) == 2
+    assert len(topics) == 3
     assert all(topic["KmsMasterKeyId"] for topic in topics.values())
     guarded = {name: json.dumps(one) for one in stateless.of("AWS::SNS::TopicPolicy").values()
                for topic in one["Topics"] for name in [topic["Ref"]]}

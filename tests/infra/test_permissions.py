@@ -95,15 +95,31 @@ def test_only_actions_that_were_decided_send_mail(stateless: Any) -> None:
 
 def test_only_the_report_tells_of_reports_and_to_one_topic(stateless: Any) -> None:
     tellers = [name for name in stateless.functions() if "sns:Publish" in stateless.actions(name)]
-    assert tellers == ["report_loop"]
+    assert tellers == ["notify_sales", "report_loop"]
     role = stateless.functions()["report_loop"]["Role"]["Fn::GetAtt"][0]
     (statement,) = [one for one in stateless.statements(role) if "sns:Publish" in listed(one["Action"])]
     assert statement["Resource"] == stateless.functions()["report_loop"]["Environment"]["Variables"]["REPORT_TOPIC"]
 
 
+def test_only_who_performs_speaks_to_the_bus_and_only_who_notifies_speaks_to_sales(stateless: Any) -> None:
+    def who(action: str) -> list[str]:
+        return [name for name in stateless.functions() if action in stateless.actions(name)]
+
+    assert who("events:PutEvents") == ["perform_actions"]
+    role = stateless.functions()["notify_sales"]["Role"]["Fn::GetAtt"][0]
+    (statement,) = [one for one in stateless.statements(role) if "sns:Publish" in listed(one["Action"])]
+    assert statement["Resource"] == stateless.functions()["notify_sales"]["Environment"]["Variables"]["SALES_TOPIC"]
+    assert not stateless.actions("notify_sales") & {"dynamodb:PutItem", "dynamodb:Scan", "s3:GetObject"}
+
+
 def test_a_function_that_reads_the_product_key_is_told_its_name_and_the_reverse(stateless: Any) -> None:
     for name, function in stateless.functions().items():
-        may = "secretsmanager:GetSecretValue" in stateless.actions(name)
+        # The secrets of sites are others', under a prefix of their own.
+        may = any(
+            ":SecretArn" in json.dumps(one["Resource"])
+            for one in stateless.statements(function["Role"]["Fn::GetAtt"][0])
+            if "secretsmanager:GetSecretValue" in listed(one["Action"])
+        )
         assert may == ("SECRET_NAME" in function["Environment"]["Variables"]), name
 
 

@@ -73,7 +73,7 @@ def test_the_projector_answers_within_seconds_and_the_archiver_gathers(stateless
 def test_every_queue_keeps_what_failed_for_fourteen_days_encrypted_and_over_tls(stateless: Any) -> None:
     queues = stateless.of("AWS::SQS::Queue")
     guarded = {json.dumps(one["Queues"]) for one in stateless.of("AWS::SQS::QueuePolicy").values()}
-    assert len(queues) == 8
+    assert len(queues) == 9
     for name, queue in queues.items():
         assert queue["MessageRetentionPeriod"] == 14 * 24 * 3600, name
         assert queue["SqsManagedSseEnabled"] is True, name
@@ -95,7 +95,7 @@ def test_the_report_is_made_at_two_at_night_in_tokyo(stateless: Any) -> None:
     assert (report["ScheduleExpression"], report["ScheduleExpressionTimezone"]) == ("cron(0 2 * * ? *)", "Asia/Tokyo")
 
 
-def test_a_report_or_a_compaction_that_fails_is_tried_again_and_then_put_aside(stateless: Any) -> None:
+def test_a_report_a_compaction_or_a_notice_that_fails_is_tried_again_and_then_put_aside(stateless: Any) -> None:
     found = stateless.of("AWS::Lambda::EventInvokeConfig").values()
-    assert [(one["MaximumRetryAttempts"], one["MaximumEventAgeInSeconds"]) for one in found] == [(2, 3600)] * 2
+    assert [(one["MaximumRetryAttempts"], one["MaximumEventAgeInSeconds"]) for one in found] == [(2, 3600)] * 3
     assert all(one["DestinationConfig"]["OnFailure"]["Destination"] for one in found)

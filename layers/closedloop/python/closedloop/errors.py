@@ -115,6 +115,10 @@ class MailRefused(Refused):
     """The mail provider will not send this mail; an operator must look at the sender or the address."""
 
 
+class NoticeRefused(Refused):
+    """The receiver of a notice will not take it; an operator must look at where it goes and what is set for it."""
+
+
 class OutcomeUnknown(ClosedLoopError):
     """Whether an effect happened is not known; a person must look before it is done again."""
 

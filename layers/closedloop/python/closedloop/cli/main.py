@@ -19,6 +19,7 @@ from closedloop.cli import (
     imports,
     lake,
     loop,
+    notices,
     person,
     rebuild,
     replay,
@@ -46,6 +47,8 @@ stages.register(loop.app)
 trial.register(loop.app)
 app.add_typer(loop.app, name="loop")
 app.add_typer(run.app, name="run")
+app.add_typer(notices.notices, name="notice")
+app.add_typer(notices.tasks, name="task")
 app.add_typer(report.app, name="report")
 app.add_typer(imports.app, name="import")
 rights.register(person.app)

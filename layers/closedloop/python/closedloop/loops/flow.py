@@ -19,8 +19,9 @@ from closedloop.loops.actions import Links, compose
 from closedloop.loops.capacity import Room, Rooms, window_of
 from closedloop.loops.decide import Decision, Position, decide
 from closedloop.loops.definition import EXCLUDED, MAIL, Campaign, Loop
+from closedloop.loops.handover import Delivery, perform_handover
 from closedloop.loops.moves import settled
-from closedloop.loops.once import Mailer, is_lost, send_once
+from closedloop.loops.once import Mailer, is_another_ids, is_lost, send_once
 from closedloop.loops.policies import may_mail_at
 from closedloop.loops.questions import Writes, perform_question
 from closedloop.loops.ready import Ready
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 # So often a slot is tried for that others take at the same time; then the person waits for the next run.
 RACES = 8
 LATE = "over_service_level"
-BEGUN = ("claimed", "sent", "unknown")
 OUTCOMES = ("moved", "held", "excluded", "unchanged", "later", "failed")
 
 
@@ -223,11 +223,12 @@ def steps(
 
 @dataclass(frozen=True, slots=True)
 class MailDoors:
-    """What performing needs: the mailer, the links for a person's mail, the mails that ask, loops, sites and clock."""
+    """What performing needs: the mailer, a mail's links, the mails that ask, the bus, loops, sites and the clock."""
 
     mailer: Mailer
     links: Callable[[Site, str, str, Campaign, datetime], Links]
     asks: Writes
+    tell: Callable[[Sequence[Delivery]], None]
     loops: Mapping[str, Loop]
     sites: Mapping[str, Site]
     now: Callable[[], datetime]
@@ -251,7 +252,11 @@ def perform_shard(run: str, shard: int, state: State, files: RunFiles, doors: Ma
                 for asked in questions:
                     counts[f"question_{perform_question(asked, stored.profile, contact, state, doors)}"] += 1
                 for action in actions:
-                    counts[_perform(action, stored.profile, contact, run, state, doors)] += 1
+                    if action.kind == MAIL:
+                        counts[_perform(action, stored.profile, contact, run, state, doors)] += 1
+                    else:
+                        outcome = perform_handover(action, stored.profile, run, state, doors)
+                        counts[f"{action.kind}_{outcome}"] += 1
         except TryAgain:
             counts["later"] += 1
     performed = {"outcome": "performed", "run": run, "shard": shard, "counts": dict(sorted(counts.items()))}
@@ -259,20 +264,10 @@ def perform_shard(run: str, shard: int, state: State, files: RunFiles, doors: Ma
     return performed
 
 
-def _is_another_ids(action: Action, profile: Profile, state: State) -> bool:
-    """Whether this mail is due, or was begun, under another id that the person has or had; one of them does it."""
-    standing = {person: state.action_status(person, action.key) for person in ids_of(profile.nodes)}
-    begun = any(status in BEGUN for person, status in standing.items() if person != action.person)
-    waiting = [person for person, status in standing.items() if status == "pending"]
-    return begun or waiting[:1] != [action.person]
-
-
 def _perform(
     action: Action, profile: Profile | None, contact: Mapping[str, str], run: str, state: State, doors: MailDoors
 ) -> str:
     """One mail, at most once: claimed before it is sent, and ended with what became of it."""
-    if action.kind != MAIL:
-        return "later"
     now = doors.now()
     anchor = profile.anchor if profile else ""
 
@@ -318,7 +313,7 @@ def _perform(
         )
     except BadShape as error:
         return end("failed", error.reason)
-    if len(profile.nodes) > 1 and _is_another_ids(action, profile, state):
+    if len(profile.nodes) > 1 and is_another_ids(action, profile, state):
         return end("failed", "the same mail is another id's of this person")
     mailed = state.mailed(addresses) if loop.policies.frequency_cap else ()
     allowed = may_mail_at(loop, {key: at for one in mailed for key, at in one.sent.items()}, action.key, now)

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from closedloop.errors import MailRefused, OutcomeUnknown, Throttled
+from closedloop.identity.persons import ids_of
 from closedloop.loops.actions import WrittenMail
+
+if TYPE_CHECKING:
+    from closedloop.profiles.profile import Profile
+    from closedloop.store.actions import Action
+    from closedloop.store.state import State
 
 # Whoever claimed a mail has sent it within minutes, or died over it.
 CLAIM_LIFE = timedelta(minutes=15)
+BEGUN = ("claimed", "sent", "unknown")
 
 
 class Mailer(Protocol):
@@ -52,3 +59,11 @@ def send_once(
     except OutcomeUnknown as error:
         return end("unknown", str(error), claimed=True)
     return end("sent", "", message, claimed=True)
+
+
+def is_another_ids(action: Action, profile: Profile, state: State) -> bool:
+    """Whether this is due, or was begun, under another id that the person has or had; one of them does it."""
+    standing = {person: state.action_status(person, action.key) for person in ids_of(profile.nodes)}
+    begun = any(status in BEGUN for person, status in standing.items() if person != action.person)
+    waiting = [person for person, status in standing.items() if status == "pending"]
+    return begun or waiting[:1] != [action.person]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from closedloop.lake.runs import RunFiles
     from closedloop.loops.definition import Loop
     from closedloop.loops.flow import MailDoors
+    from closedloop.loops.notices import Notice
     from closedloop.runtime.turnstile import Turnstile
     from closedloop.sites.definition import Site
     from closedloop.store.sites import Sites
@@ -288,13 +289,24 @@ def mail() -> MailDoors:
     from closedloop.capture.links import Tokens
     from closedloop.loops.flow import MailDoors
     from closedloop.runtime.mail import SesMailer, asking_mails, links_of
+    from closedloop.runtime.notices import put_on
 
     tokens, public_url = Tokens(link_keys()), settings.settings()[settings.PUBLIC_URL]
     return MailDoors(
         mailer=SesMailer(boto("sesv2")), links=links_of(tokens, public_url),
-        asks=asking_mails(tokens, public_url, pepper()), loops={loop.loop: loop for loop in loops()},
+        asks=asking_mails(tokens, public_url, pepper()),
+        tell=put_on(settings.settings()[settings.EVENT_BUS], boto("events")),
+        loops={loop.loop: loop for loop in loops()},
         sites=state().sites(), now=clock.now,
     )
+
+
+def channels() -> Mapping[str, Callable[[str, Notice], None]]:
+    """Where notices go, by the channel's name."""
+    from closedloop.runtime.notices import Crm, Slack, Topic
+
+    topic = Topic(settings.settings()[settings.SALES_TOPIC], boto("sns"))
+    return {"topic": topic, "slack": Slack(site_secrets), "crm": Crm(site_secrets, clock.now)}
 
 
 def put_site_secrets(site: str, values: Mapping[str, Any]) -> None:

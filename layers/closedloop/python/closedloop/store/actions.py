@@ -14,7 +14,7 @@ from closedloop.store import schema
 from closedloop.store.calls import CallFailed
 from closedloop.store.profiles import due_shard
 from closedloop.store.questions import QUESTION, Asked, asked_of
-from closedloop.store.table import Table, key
+from closedloop.store.table import Item, Table, key
 
 OPEN = ("pending", "claimed")
 # The longest time that a cap may look back.
@@ -97,22 +97,13 @@ class Actions(Table):
             if item[schema.SK]["S"].startswith(QUESTION):
                 questions.append(asked_of(item))
                 continue
-            claimed = item.get("claimed_at")
-            actions.append(
-                Action(
-                    person,
-                    item["loop"]["S"],
-                    item["loop_version"]["S"],
-                    item["campaign"]["S"],
-                    item["outcome"]["S"],
-                    parse(item["at"]["S"]),
-                    parse(claimed["S"]) if claimed else None,
-                    item.get(schema.ACTION, {}).get("S", MAIL),
-                    json.loads(item[schema.BODY]["S"]) if schema.BODY in item else {},
-                    item.get("claimed_by", {}).get("S", ""),
-                )
-            )
+            actions.append(_action(item))
         return [one for one in actions if one.status in OPEN], [one for one in questions if one.status in OPEN]
+
+    def action(self, person: str, key: str) -> Action | None:
+        """One action of a person by its key, however it stands."""
+        item = self._get(f"P#{person}", f"A#{key}")
+        return None if item is None else _action(item)
 
     def action_status(self, person: str, key: str) -> str:
         """How an action stands under an id; empty when that id has no such action."""
@@ -184,6 +175,27 @@ class Actions(Table):
             {":seen": {"N": str(mailed.version)}} if mailed.version else None,
         )
 
+    def take(self, action: Action, run: str, now: datetime) -> bool:
+        """Take for a run what may safely be done again: what waits, or what nobody ended since it was seen claimed."""
+        seen = {":seen": {"S": iso(action.claimed_at)}} if action.claimed_at else {}
+        try:
+            self._dynamo.call("UpdateItem", {
+                "TableName": self._table,
+                "Key": key(f"P#{action.person}", f"A#{action.key}"),
+                "UpdateExpression": "SET #outcome = :claimed, claimed_at = :now, claimed_by = :run",
+                "ConditionExpression": "#outcome = :status" + (" AND claimed_at = :seen" if seen else ""),
+                "ExpressionAttributeNames": {"#outcome": "outcome"},
+                "ExpressionAttributeValues": {
+                    ":claimed": {"S": "claimed"}, ":status": {"S": action.status}, ":now": {"S": iso(now)},
+                    ":run": {"S": run}, **seen,
+                },
+            })
+        except CallFailed as error:
+            if error.is_condition:
+                return False
+            raise
+        return True
+
     def release(self, action: Action) -> None:
         """Give a claimed action back, when it is certain that nothing was done."""
         self._dynamo.call(
@@ -210,9 +222,10 @@ class Actions(Table):
         })
 
     def end(
-        self, action: Action, outcome: str, anchor: str, reason: str, message: str, run: str, now: datetime
+        self, action: Action, outcome: str, anchor: str, reason: str, message: str, run: str, now: datetime,
+        also: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """Write how an action ended: sent, failed or unknown; written once, and no longer due.
+        """Write how an action ended: sent, failed or unknown; written once, and no longer due; `also` goes with it.
 
         Shapes: nothing is written when the action is no longer as `action.status` says: who has claimed it ends it.
         """
@@ -243,7 +256,18 @@ class Actions(Table):
             }
         )
         try:
-            self._dynamo.call("TransactWriteItems", {"TransactItems": [status, record]})
+            self._dynamo.call("TransactWriteItems", {"TransactItems": [status, record, *also]})
         except CallFailed as error:
             if not error.is_condition:
                 raise
+
+
+def _action(item: Item) -> Action:
+    claimed = item.get("claimed_at")
+    return Action(
+        item["person"]["S"], item["loop"]["S"], item["loop_version"]["S"], item["campaign"]["S"], item["outcome"]["S"],
+        parse(item["at"]["S"]), parse(claimed["S"]) if claimed else None,
+        item.get(schema.ACTION, {}).get("S", MAIL),
+        json.loads(item[schema.BODY]["S"]) if schema.BODY in item else {},
+        item.get("claimed_by", {}).get("S", ""),
+    )

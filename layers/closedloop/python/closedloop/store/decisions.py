@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -197,6 +198,11 @@ class Decisions(Table):
             "ExpressionAttributeValues": {":pk": {"S": f"R#{loop}#{stage}"}, ":sk": {"S": f"{window}#"}},
         }).get("Items", ())
         return int(found[0][schema.SK]["S"].rpartition("#")[2]) if found else 0
+
+    def verdict(self, person: str, loop: str, position: int, gate: str) -> tuple[dict[str, Any], str] | None:
+        """What a gate found of somebody when it brought them to a position, and its reason; None where it asked not."""
+        item = self._get(f"P#{person}", f"V#{loop}#{position:06d}#{gate}") if gate else None
+        return None if item is None else (dict(json.loads(item["detail"]["S"])), item["reason"]["S"])
 
     def decisions(self, person: str) -> list[dict[str, Any]]:
         """Every verdict, transition and action of a person, as they were written."""

@@ -29,6 +29,9 @@
 | W#network     | ASKED                       | when somebody of this network had others asked, of late   |
 | X#identifier  | MAILED, FACT#at, ERASING    | and more of an address, see rights.py                     |
 | ERASED, ERASURES | tombstone, at#name       | who names nobody any more, and that it was done           |
+| NOTICE#loop   | at#person#campaign#version# | a notice to sales and how its delivery to a channel stands |
+|               | channel                     |                                                           |
+| TASK#loop     | person#campaign#version     | a call to make, and how it ended                          |
 | RUN#run       | RUN                         | what a run of the workflow did                            |
 | REBUILD       | part of parts               | how far a rebuild of the profiles has come                |
 """
@@ -39,6 +42,7 @@ from closedloop.store.actions import Actions
 from closedloop.store.decisions import Decisions
 from closedloop.store.evidence import Evidence
 from closedloop.store.loops import Loops
+from closedloop.store.notices import Notices
 from closedloop.store.profiles import Profiles
 from closedloop.store.questions import Questions
 from closedloop.store.rebuilds import Rebuilds
@@ -47,7 +51,7 @@ from closedloop.store.runs import Runs
 from closedloop.store.sites import Sites
 
 
-class State(Sites, Loops, Evidence, Profiles, Decisions, Actions, Questions, Runs, Rights, Rebuilds):
+class State(Sites, Loops, Evidence, Profiles, Decisions, Actions, Notices, Questions, Runs, Rights, Rebuilds):
     """Reads and writes all that is derived or declared; each room of it can be had alone.
 
     Errors: CallFailed when DynamoDB refuses; ProfileMoved and StageMoved when somebody was faster.
