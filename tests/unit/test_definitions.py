@@ -253,7 +253,7 @@ ABOVE_A_SCHEMA = {
     "loop-capacity-where-everybody-enters", "loop-budget-below-costs",
     "loop-campaign-for-unknown-stage", "loop-campaign-without-a-gate", "loop-capacity-of-unknown-stage",
     "loop-cost-after-the-end", "loop-cost-two-ways", "loop-empty-all", "loop-ends-before-it-starts",
-    "loop-gate-backwards", "loop-gate-to-unknown-stage", "loop-list-for-a-seminar", "loop-mail-on-a-form",
+    "loop-gate-backwards", "loop-gate-to-unknown-stage", "loop-mail-on-a-form",
     "loop-names-twice", "loop-notice-in-a-mail", "loop-notice-twice-to-one", "loop-two-actions-at-once",
     "loop-no-day-of-the-calendar", "loop-objective-after-the-end", "loop-objective-without-fit", "loop-open-as-proof",
     "loop-quiet-hours-without-end", "loop-stage-beside-the-path", "loop-stage-that-no-gate-leads-to",

@@ -60,7 +60,7 @@ ORDERS = frozenset((ORDER_COMPLETED, ORDER_UPDATED, ORDER_CANCELLED, ORDER_REFUN
 COST_REPORTED = "Campaign Cost Reported"
 # Somebody came by the link of another; only our own signed links say so.
 REFERRAL_FOLLOWED = "Referral Followed"
-# Somebody was there: a list of those who came says so, or the link of their invitation once they confirm it.
+# Somebody was there, as a list of those who came says.
 SEMINAR_ATTENDED = "Seminar Attended"
 # A row of a list was corrected, or its import undone: the event that `retracts` names stands no longer.
 ROW_RETRACTED = "List Row Retracted"

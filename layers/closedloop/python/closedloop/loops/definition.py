@@ -275,9 +275,9 @@ class Mail(Definition):
 Language = Literal["ja", "en"]
 Channel = Literal["topic", "slack", "crm"]
 # What is to be done for somebody who reaches a campaign's stage.
-MAIL, SALES_NOTICE, CALL_TASK, GO_ON_LIST = "mail", "sales_notice", "call_task", "go_on_list"
+MAIL, SALES_NOTICE, CALL_TASK = "mail", "sales_notice", "call_task"
 # Where each of them but a mail may meet people.
-TOUCHPOINTS_OF = {SALES_NOTICE: ("call", "dealer"), CALL_TASK: ("call",), GO_ON_LIST: ("call", "dealer")}
+TOUCHPOINTS_OF = {SALES_NOTICE: ("call", "dealer"), CALL_TASK: ("call",)}
 
 
 class SalesNotice(Definition):
@@ -304,15 +304,6 @@ class CallTask(SalesNotice):
     outcomes: Annotated[tuple[Text, ...], Field(min_length=1)] = Field(
         default=("Call Reached", "Call Not Reached", "Appointment Made"),
         description="How it may end, as names of events; a gate asks for one with did: {event: Appointment Made}.",
-    )
-
-
-class GoOnList(Definition):
-    """The people who come through the gate as a list for telemarketing or a dealer, one CSV file for each run."""
-
-    language: Language = Field(default="ja", description="The language of its first line.")
-    attributes: tuple[Text, ...] = Field(
-        default=(), description="What else is told of each, beside name, company, address and phone.",
     )
 
 
@@ -356,7 +347,6 @@ class Campaign(Definition):
     mail: Mail | None = Field(default=None, description="The mail to write to those who reach the stage.")
     sales_notice: SalesNotice | None = Field(default=None, description="The notice to sales about them.")
     call_task: CallTask | None = Field(default=None, description="The call to make to them.")
-    go_on_list: GoOnList | None = Field(default=None, description="The list that they are put on.")
 
     @model_validator(mode="after")
     def _does_one_thing(self) -> Campaign:
@@ -380,7 +370,7 @@ class Campaign(Definition):
 
     @property
     def kind(self) -> str:
-        """What it does for those who reach the stage: mail, sales_notice, call_task, go_on_list, or nothing."""
+        """What it does for those who reach the stage: mail, sales_notice, call_task, or nothing."""
         return next((name for name in (MAIL, *TOUCHPOINTS_OF) if getattr(self, name) is not None), "")
 
 

@@ -25,7 +25,7 @@ COUNTED_FOR = timedelta(days=400)
 class Action:
     """Something to do once for a person: a campaign's mail, or what tells people of the company to act.
 
-    Shapes: `kind` is mail, sales_notice, call_task or go_on_list; `campaign` is the campaign's name, or for what no
+    Shapes: `kind` is mail, sales_notice or call_task; `campaign` is the campaign's name, or for what no
     campaign asks for a name that begins with ~; `about` says what it is about (see `outbox_item`); `status` is pending,
     claimed, sent, failed or unknown; `claimed_at` is None until somebody took it, in the run `claimed_by`.
     """
