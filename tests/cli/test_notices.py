@@ -75,7 +75,9 @@ def test_a_call_is_listed_with_whom_to_call_and_its_end_is_a_fact_once(called: C
     assert seen.times == 1
 
 
-def test_a_notice_that_failed_is_listed_and_lies_in_review_with_its_reason(called: Cloud, run: Run) -> None:
+def test_a_notice_that_failed_is_listed_and_lies_in_review_with_its_reason(
+    called: Cloud, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     (task,) = run("task", "list", "calls", "--json").json["tasks"]
     action = doors.state().action(task["person"], "#".join((task["task"].split("/")[0], task["task"].split("/")[3],
                                                             task["task"].split("/")[1])))
@@ -85,6 +87,7 @@ def test_a_notice_that_failed_is_listed_and_lies_in_review_with_its_reason(calle
         "at": task["at"], "channel": "crm",
     }
     assert notify_sales.handle({"detail": detail}, Context())["outcome"] == "failed"
+    capsys.readouterr()
     (row,) = run("notice", "list", "calls", "--json").json["notices"]
     assert (row["channel"], row["outcome"]) == ("crm", "failed")
     (found,) = run("notice", "review", "calls", "--json").json["review"]

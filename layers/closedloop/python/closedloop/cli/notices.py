@@ -55,7 +55,14 @@ def review(loop: LoopName, as_json: AsJson = False, stage: Stage = None, outputs
     if as_json:
         console.as_json({"loop": loop, "review": told})
         return
-    console.table(f"to look at in {loop}", SHOWN, [list(row.values()) for row in told])
+    # A reason is read whole, however narrow the window is.
+    for row in told:
+        console.out().print(
+            f"{row['at']}  {row['campaign']}  {row['channel']}  {row['outcome']}  {row['person']}\n  {row['reason']}",
+            markup=False, highlight=False,
+        )
+    if not told:
+        console.out().print("nothing failed, and everything is known")
 
 
 @tasks.command("list", epilog="Example: closedloop task list autumn-pumps")

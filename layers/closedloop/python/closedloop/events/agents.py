@@ -14,7 +14,14 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from closedloop.events.event import EMAIL_CLICKED, EMAIL_COMPLAINED, EMAIL_OPENED, Door
+from closedloop.events.event import (
+    EMAIL_CLICKED,
+    EMAIL_COMPLAINED,
+    EMAIL_OPENED,
+    MAIL_ALLOWED,
+    MAIL_SUPPRESSED,
+    Door,
+)
 
 AGENT_CHARS = 1024
 # How mail providers say that a machine fetched the picture or followed the link: ours, SendGrid, Brevo, SparkPost.
@@ -193,6 +200,9 @@ def _of_door(name: str, agent: str, context: Mapping[str, Any], door: str, count
     told = told if isinstance(told, str) else ""
     if door in (Door.DEAL, Door.LIST) or (door == Door.IMPORT and not agent and not told):
         # The agent here is the system that hands the facts over.
+        return SIGNED
+    if door == Door.OPERATOR and name not in (MAIL_SUPPRESSED, MAIL_ALLOWED):
+        # Somebody of the company was told it, as on the telephone; what an operator decides is nobody's deed.
         return SIGNED
     if door == Door.EMAIL:
         # The request is the provider's; only what it says of the reader's agent counts.
