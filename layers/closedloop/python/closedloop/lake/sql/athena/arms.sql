@@ -62,7 +62,7 @@ WITH told AS (
         AND v.gate = e.gate
         AND NOT v.arm IN ('kept out', 'let through')
         AND (
-          v.outcome = 'advance' OR v.hold_kind = 'holdout'
+          v.outcome = 'advance' OR v.hold_kind IN ('holdout', 'capacity')
         )
       )
       OR (
@@ -72,8 +72,9 @@ WITH told AS (
         AND v.arm <> 'kept out'
         AND (
           (
-            v.outcome = 'hold' AND v.hold_kind <> 'holdout'
-          ) OR v.arm = 'let through'
+            v.outcome = 'hold' AND NOT v.hold_kind IN ('holdout', 'capacity')
+          )
+          OR v.arm = 'let through'
         )
       )
     )
