@@ -158,6 +158,7 @@ class Installation:
             mailer=self.post,
             links=lambda *_: Links("https://go", "https://seen", "https://stop", "https://bait"),
             asks=lambda *_: None,
+            tell=lambda _: None,
             loops={LOOP.loop: LOOP},
             sites=SITES,
             now=self.now,

@@ -75,7 +75,7 @@ class There:
 
     def perform(self) -> dict[str, int]:
         links: Callable[..., Links] = lambda *_: Links("https://go", "https://seen", "https://stop", "https://bait")  # noqa: E731
-        doors = MailDoors(self, links, lambda *_: None, {LOOP.loop: LOOP}, SITES, lambda: minutes(91))
+        doors = MailDoors(self, links, lambda *_: None, lambda _: None, {LOOP.loop: LOOP}, SITES, lambda: minutes(91))
         performed: dict[str, int] = perform_shard("tick", 0, self.state, self.runs, doors)["counts"]
         return performed
 

@@ -226,8 +226,8 @@ class World:
         self.post = Post(lambda: self.at)
         tokens, url = Tokens([b"a key"]), "https://c.northwind.example"
         self.doors = MailDoors(
-            self.post, links_of(tokens, url), asking_mails(tokens, url, PEPPER.encode()), {}, {"letters": SITE},
-            lambda: self.at,
+            self.post, links_of(tokens, url), asking_mails(tokens, url, PEPPER.encode()), lambda _: None, {},
+            {"letters": SITE}, lambda: self.at,
         )
         self.capture = Doors(doors.keys(), self.ledger, doors.fail, PEPPER.encode(), lambda: self.at, lambda: "new")
         self.told: set[str] = set()
